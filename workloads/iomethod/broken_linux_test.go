@@ -1,0 +1,346 @@
+package iomethod_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"iopath/workloads/iomethod"
+	"iopath/workloads/iomethod/iomethodtest"
+)
+
+// A flaw is a method that is wrong on purpose, and the cases that must see it.
+// The right method, from which each differs by one thing, passes them all: so it
+// is that one thing which is caught.
+type flaw struct {
+	name string
+	// One of the two: a job by plain pread, or by pread and write.
+	read func(b *broken, p *iomethod.Plan, consume iomethod.Consumer) error
+	send func(b *broken, p *iomethod.Plan) error
+	// The constructor and Close, where they are at fault.
+	open  func(c iomethod.Config) (*os.File, error)
+	close func(b *broken) error
+	// caught names cases without their role and transport.
+	caught []string
+}
+
+// A broken is the state of such a method.
+type broken struct {
+	flaw   flaw
+	f      *os.File
+	buf    []byte
+	socket int
+}
+
+func (b *broken) Read(p *iomethod.Plan, consume iomethod.Consumer) error {
+	return b.flaw.read(b, p, consume)
+}
+func (b *broken) Send(p *iomethod.Plan) error { return b.flaw.send(b, p) }
+func (b *broken) Close() error {
+	if b.flaw.close != nil {
+		return b.flaw.close(b)
+	}
+	return b.f.Close()
+}
+
+func (f flaw) method() iomethod.Method {
+	construct := func(c iomethod.Config) (*broken, error) {
+		open := func(c iomethod.Config) (*os.File, error) { return os.Open(c.Path) }
+		if f.open != nil {
+			open = f.open
+		}
+		file, err := open(c)
+		if err != nil {
+			return nil, err
+		}
+		return &broken{f, file, make([]byte, c.Block), c.Socket}, nil
+	}
+	m := iomethod.Method{Name: "broken", Doc: f.name}
+	if f.read != nil {
+		m.Reader.New = func(c iomethod.Config) (iomethod.Reader, error) { return construct(c) }
+	}
+	if f.send != nil {
+		m.Sender.New = func(c iomethod.Config) (iomethod.Sender, error) { return construct(c) }
+	}
+	return m
+}
+
+// piece reads the i-th piece, and all of it.
+func (b *broken) piece(p *iomethod.Plan, i int) (off int64, _ []byte, err error) {
+	off, n := p.Piece(i)
+	for got := 0; got < n; {
+		m, err := unix.Pread(int(b.f.Fd()), b.buf[got:n], off+int64(got))
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err == nil && m == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return off, nil, err
+		}
+		got += m
+	}
+	return off, b.buf[:n], nil
+}
+
+// write writes all of it.
+func (b *broken) write(data []byte) error {
+	for len(data) > 0 {
+		n, err := unix.Write(b.socket, data)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// reads and sends are the right method, with the pieces that pick chooses.
+func reads(pick func(pieces int) []int) func(*broken, *iomethod.Plan, iomethod.Consumer) error {
+	return func(b *broken, p *iomethod.Plan, consume iomethod.Consumer) error {
+		for _, i := range pick(p.Pieces()) {
+			off, data, err := b.piece(p, i)
+			if err != nil {
+				return err
+			}
+			consume(off, data)
+		}
+		return nil
+	}
+}
+
+func sends(pick func(pieces int) []int) func(*broken, *iomethod.Plan) error {
+	return func(b *broken, p *iomethod.Plan) error {
+		for _, i := range pick(p.Pieces()) {
+			_, data, err := b.piece(p, i)
+			if err == nil {
+				err = b.write(data)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// indices is made beforehand, so that the right method does not allocate.
+var indices = func() []int {
+	s := make([]int, 1<<11)
+	for i := range s {
+		s[i] = i
+	}
+	return s
+}()
+
+func each(n int) []int { return indices[:n:n] }
+
+func doubled(n int) []int {
+	if n < 2 {
+		return each(n)
+	}
+	return slices.Insert(slices.Clone(each(n)), 1, 1)
+}
+
+func swapped(n int) []int {
+	s := slices.Clone(each(n))
+	if n > 2 {
+		s[n-2], s[n-3] = s[n-3], s[n-2]
+	}
+	return s
+}
+
+func allButLast(n int) []int { return each(max(n-1, 0)) }
+
+func (b *broken) partial(p *iomethod.Plan) bool { return p.Length%int64(p.Block) != 0 }
+
+var forever = make(chan struct{})
+
+var flaws = []flaw{
+	{name: "nothing is wrong with this reader", read: reads(each)},
+	{name: "loses the last piece where it is partial", caught: []string{"whole file", "last page of one byte", "block beyond the file"},
+		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
+			if b.partial(p) {
+				return reads(allButLast)(b, p, c)
+			}
+			return reads(each)(b, p, c)
+		}},
+	{name: "doubles a piece", read: reads(doubled), caught: []string{"whole pages", "block of 1 byte"}},
+	{name: "swaps two pieces", read: reads(swapped), caught: []string{"whole pages", "random order"}},
+	{name: "ignores the order", caught: []string{"random order", "random order, unaligned"},
+		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
+			q := *p
+			q.Order = nil
+			return reads(each)(b, &q, c)
+		}},
+	{name: "ignores where to start", caught: []string{"unaligned start, odd length", "two jobs"},
+		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
+			q := *p
+			q.Start = 0
+			return reads(each)(b, &q, c)
+		}},
+	{name: "ignores short reads", caught: []string{"file one byte short", "file many pages short", "file emptied", "file shrinks amid the second piece"},
+		read: func(b *broken, p *iomethod.Plan, consume iomethod.Consumer) error {
+			for i := range p.Pieces() {
+				off, n := p.Piece(i)
+				if _, err := unix.Pread(int(b.f.Fd()), b.buf[:n], off); err != nil {
+					return err
+				}
+				consume(off, b.buf[:n])
+			}
+			return nil
+		}},
+	{name: "takes the end of the file for the end of the job", caught: []string{"file one byte short", "file shrinks after the first piece"},
+		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
+			if err := reads(each)(b, p, c); !errors.Is(err, io.ErrUnexpectedEOF) {
+				return err
+			}
+			return nil
+		}},
+	{name: "reads nothing and says that all is well", caught: []string{"whole pages", "missing file", "directory"},
+		read:  func(*broken, *iomethod.Plan, iomethod.Consumer) error { return nil },
+		open:  func(iomethod.Config) (*os.File, error) { return os.Open(os.DevNull) },
+		close: func(b *broken) error { return b.f.Close() }},
+	{name: "leaks a descriptor", read: reads(each), caught: []string{"descriptors and mappings"},
+		close: func(b *broken) error { forget = append(forget, b.f); return nil }},
+	{name: "leaks a mapping", caught: []string{"descriptors and mappings"},
+		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
+			if _, err := unix.MmapPtr(int(b.f.Fd()), 0, nil, 4096, unix.PROT_READ, unix.MAP_SHARED); err != nil && p.Length > 0 {
+				return err
+			}
+			return reads(each)(b, p, c)
+		}},
+	{name: "allocates", caught: []string{"allocations"},
+		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
+			b.buf = make([]byte, len(b.buf))
+			return reads(each)(b, p, c)
+		}},
+	{name: "panics", caught: []string{"whole pages"},
+		read: func(*broken, *iomethod.Plan, iomethod.Consumer) error { panic("on purpose") }},
+	{name: "refuses everything", caught: []string{"whole pages"},
+		read: func(*broken, *iomethod.Plan, iomethod.Consumer) error { return errors.ErrUnsupported }},
+
+	{name: "nothing is wrong with this sender", send: sends(each)},
+	{name: "loses the last piece where it is partial", caught: []string{"whole file", "last page of one byte", "small buffers"},
+		send: func(b *broken, p *iomethod.Plan) error {
+			if b.partial(p) {
+				return sends(allButLast)(b, p)
+			}
+			return sends(each)(b, p)
+		}},
+	{name: "doubles a piece", send: sends(doubled), caught: []string{"whole pages", "block of 7 bytes"}},
+	{name: "swaps two pieces", send: sends(swapped), caught: []string{"whole pages", "random order"}},
+	{name: "ignores short writes", caught: []string{"signals, small buffers"},
+		send: func(b *broken, p *iomethod.Plan) error {
+			for i := range p.Pieces() {
+				_, data, err := b.piece(p, i)
+				if err != nil {
+					return err
+				}
+				if _, err := unix.Write(b.socket, data); err != nil && !errors.Is(err, unix.EINTR) {
+					return err
+				}
+			}
+			return nil
+		}},
+	{name: "takes the end of the file for the end of the job", caught: []string{"file one byte short", "file emptied", "file shrinks meanwhile"},
+		send: func(b *broken, p *iomethod.Plan) error {
+			if err := sends(each)(b, p); !errors.Is(err, io.ErrUnexpectedEOF) {
+				return err
+			}
+			return nil
+		}},
+	{name: "does not see that the receiver is gone", caught: []string{"receiver gone before the job", "receiver goes away"},
+		send: func(b *broken, p *iomethod.Plan) error {
+			if err := sends(each)(b, p); !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+				return err
+			}
+			return nil
+		}},
+	{name: "closes the socket", send: sends(each), caught: []string{"whole pages", "zero length"},
+		close: func(b *broken) error {
+			// What the number stands for afterwards must not be somebody else's.
+			null, err := os.Open(os.DevNull)
+			if err != nil {
+				return err
+			}
+			defer null.Close()
+			return errors.Join(unix.Dup2(int(null.Fd()), b.socket), b.f.Close())
+		}},
+	{name: "leaves the socket non-blocking", send: sends(each), caught: []string{"whole pages", "zero length"},
+		close: func(b *broken) error { return errors.Join(unix.SetNonblock(b.socket, true), b.f.Close()) }},
+	{name: "leaks a descriptor", send: sends(each), caught: []string{"descriptors and mappings"},
+		close: func(b *broken) error { forget = append(forget, b.f); return nil }},
+	{name: "sends, and then refuses", caught: []string{"whole file", "random order"},
+		send: func(b *broken, p *iomethod.Plan) error {
+			if err := sends(each)(b, p); err != nil {
+				return err
+			}
+			return errors.ErrUnsupported
+		}},
+	{name: "waits for ever", caught: []string{"empty file"},
+		send: func(*broken, *iomethod.Plan) error { <-forever; return nil }},
+}
+
+// forget keeps what was leaked from the garbage collector, which would close it.
+var forget []*os.File
+
+// A conformance test that cannot fail proves nothing.
+func TestConformanceCatches(t *testing.T) {
+	t.Cleanup(func() {
+		for _, f := range forget {
+			f.Close()
+		}
+		forget = nil
+	})
+	for _, f := range flaws {
+		role := "reader"
+		if f.send != nil {
+			role = "sender"
+		}
+		t.Run(role+" "+f.name, func(t *testing.T) {
+			ran := map[string]bool{}
+			for _, c := range iomethodtest.Cases(f.method()) {
+				name := c.Name[strings.LastIndex(c.Name, "/")+1:]
+				if f.caught != nil && !slices.Contains(f.caught, name) {
+					continue // it may be caught or not
+				}
+				ran[name] = true
+				limit := 20 * time.Second
+				if f.name == "waits for ever" {
+					limit = 50 * time.Millisecond
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				err := c.Run(ctx, t.TempDir())
+				cancel()
+				switch refused := errors.Is(err, errors.ErrUnsupported); {
+				case f.caught == nil && err != nil && !refused:
+					t.Errorf("%s: got %v, want nil", c.Name, err)
+				case f.caught != nil && name == "allocations" && refused:
+					t.Logf("%s: %v", c.Name, err)
+				case f.caught != nil && (err == nil || refused):
+					t.Errorf("%s: got %v, want it caught", c.Name, err)
+				case limit < time.Second && !strings.HasPrefix(fmt.Sprint(err), "hangs"):
+					t.Errorf("%s: got %v, want it to be said to hang", c.Name, err)
+				}
+			}
+			for _, name := range f.caught {
+				if !ran[name] {
+					t.Errorf("there is no case %q", name)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,83 @@
+//go:build unix
+
+package iomethod
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	Register(Method{
+		Name:      "io.Copy",
+		Doc:       "Go's io.Copy from os.File to net.Conn, one call a job: Go chooses the block, and must choose sendfile(2)",
+		Idiomatic: true,
+		Sender:    Role[Sender]{Calls: []string{"sendfile"}, New: newCopySender},
+	})
+}
+
+type copySender struct {
+	f      *os.File
+	conn   net.Conn
+	socket int
+}
+
+func newCopySender(c Config) (Sender, error) {
+	f, err := openFile(c)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := netConn(c.Socket)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &copySender{f, conn, c.Socket}, nil
+}
+
+// netConn returns a net.Conn over a duplicate of the socket: an os.File over
+// the socket itself would close it when collected.
+func netConn(socket int) (net.Conn, error) {
+	fd, err := unix.FcntlInt(uintptr(socket), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+	}
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close() // net.FileConn makes a duplicate of its own
+	return net.FileConn(f)
+}
+
+// Send hands io.Copy the file itself. Behind an io.LimitedReader a Unix socket
+// would be fed by read and write without a word, so a plan that ends before the
+// file does is refused.
+func (s *copySender) Send(p *Plan) error {
+	if p.Length == 0 {
+		return nil
+	}
+	st, err := s.f.Stat()
+	if err != nil {
+		return err
+	}
+	if p.Order != nil || p.Start+p.Length < st.Size() {
+		return fmt.Errorf("io.Copy sends a file in order and to its end: %w", errors.ErrUnsupported)
+	}
+	if _, err := s.f.Seek(p.Start, io.SeekStart); err != nil {
+		return err
+	}
+	n, err := io.Copy(s.conn, s.f)
+	if err == nil && n < p.Length {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Close makes the socket block again: net.FileConn cleared that for all who
+// share it.
+func (s *copySender) Close() error {
+	return errors.Join(s.conn.Close(), unix.SetNonblock(s.socket, false), s.f.Close())
+}

@@ -1,0 +1,39 @@
+package iomethod
+
+func init() {
+	Register(Method{
+		Name:   "read+write",
+		Doc:    "read(2) into one buffer, write(2) it to the socket: two copies and two calls a piece",
+		Sender: Role[Sender]{Calls: []string{"read", "write"}, New: newReadWriteSender},
+	})
+}
+
+type readWriteSender struct {
+	read   *readReader
+	socket int
+}
+
+func newReadWriteSender(c Config) (Sender, error) {
+	r, err := openReadReader(c)
+	if err != nil {
+		return nil, err
+	}
+	return &readWriteSender{r, c.Socket}, nil
+}
+
+func (s *readWriteSender) Send(p *Plan) error {
+	s.read.at = -1
+	for i := range p.Pieces() {
+		off, n := p.Piece(i)
+		b, err := s.read.piece(off, n)
+		if err != nil {
+			return err
+		}
+		if err := writeAll(s.socket, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *readWriteSender) Close() error { return s.read.Close() }
