@@ -1,0 +1,94 @@
+package workloads
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestRandomCoversEachPieceOnce(t *testing.T) {
+	for _, c := range []struct {
+		size   int64
+		block  int
+		pieces int
+	}{
+		{0, 4096, 0},
+		{1, 4096, 1},
+		{4096, 4096, 1},
+		{4097, 4096, 2},
+		{1 << 20, 4096, 256},
+		{1<<20 + 1, 7, 149797},
+	} {
+		p, err := Random(c.size, c.block, 42)
+		if err != nil {
+			t.Errorf("Random(%d, %d) = %v, want a plan", c.size, c.block, err)
+			continue
+		}
+		if got := len(p.Order); got != c.pieces || p.Pieces() != c.pieces {
+			t.Errorf("Random(%d, %d) orders %d of %d pieces, want %d", c.size, c.block, got, p.Pieces(), c.pieces)
+		}
+		var bytes int64
+		for i, at := range slices.Sorted(slices.Values(p.Order)) {
+			if int(at) != i {
+				t.Fatalf("Random(%d, %d): the %d-th piece in order is %d, want each once", c.size, c.block, i, at)
+			}
+		}
+		for i := range p.Pieces() {
+			_, n := p.Piece(i)
+			bytes += int64(n)
+		}
+		if bytes != c.size {
+			t.Errorf("Random(%d, %d) moves %d bytes, want %d", c.size, c.block, bytes, c.size)
+		}
+	}
+}
+
+func TestRandomDependsOnTheSeedAlone(t *testing.T) {
+	order := func(seed uint64) []uint32 {
+		t.Helper()
+		p, err := Random(1<<20, 4096, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Order
+	}
+	if !slices.Equal(order(1), order(1)) {
+		t.Error("the same seed gave two orders, want one")
+	}
+	if slices.Equal(order(1), order(2)) {
+		t.Error("two seeds gave the same order, want two")
+	}
+	if slices.IsSorted(order(1)) {
+		t.Error("Random gave ascending order")
+	}
+	// Results of different versions compare only while the order stays.
+	if got, want := order(1)[:4], []uint32{165, 188, 20, 42}; !slices.Equal(got, want) {
+		t.Errorf("Random(1 MiB, 4 KiB, 1) starts with %v, want %v as ever", got, want)
+	}
+}
+
+func TestRandomRefusesMoreThanItCanNumber(t *testing.T) {
+	if p, err := Random(math.MaxUint32+1, 1, 1); err == nil {
+		t.Errorf("Random(4 GiB, 1) = a plan of %d pieces, want an error", p.Pieces())
+	} else if !strings.Contains(err.Error(), "larger block") {
+		t.Errorf("Random(4 GiB, 1) = %q, want the remedy in it", err)
+	}
+}
+
+func TestNewPlan(t *testing.T) {
+	for _, pattern := range Patterns {
+		p, err := NewPlan(pattern, 10_001, 100)
+		if err != nil || p.Length != 10_001 || p.Block != 100 || p.Start != 0 {
+			t.Errorf("NewPlan(%q) = %+v, %v, want 10001 bytes in blocks of 100", pattern, p, err)
+		}
+		if got, want := p.Order != nil, pattern == "rand"; got != want {
+			t.Errorf("NewPlan(%q) has an order: %v, want %v", pattern, got, want)
+		}
+	}
+	for _, pattern := range []string{"", "SEQ", "zipf"} {
+		if _, err := NewPlan(pattern, 1, 1); err == nil || !strings.Contains(err.Error(), "known: [seq rand]") {
+			t.Errorf("NewPlan(%q) = %v, want an error that names the known ones", pattern, err)
+		}
+	}
+}
