@@ -1,0 +1,165 @@
+// Package trial runs rounds: fresh processes that print results in the Go
+// benchmark format, one after another, in an order drawn from a recorded seed.
+// What a round prints is appended to a file when the round has ended, and
+// synced, so that an interrupted run is a valid, shorter run.
+package trial
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// A Run says which rounds to run, and for how long.
+type Run struct {
+	// Rounds is how many there are at most, at least one.
+	Rounds int
+	// Time is when no round starts any more that would not end in time, going by
+	// the slowest one so far. The first round always runs. 0: no limit.
+	Time time.Duration
+	// Seed decides every round's order. Round k draws from its own generator.
+	Seed uint64
+	// Round returns the processes of round k, counted from 1, in the order in
+	// which they are to run. Their standard output is what is kept.
+	Round func(k int, rng *rand.Rand) ([]*exec.Cmd, error)
+	// Results is how many result lines a round is expected to print.
+	Results int
+	// Out gets the results. Only whole rounds are written.
+	Out *os.File
+	// Progress gets the progress: a bar with the time left where it is a
+	// terminal, a line a round where it is not.
+	Progress *os.File
+}
+
+// A Result says how a run went.
+type Result struct {
+	Rounds  int      // that ended and were written
+	Failed  []string // the "# failed:" lines' texts, in order
+	Stopped string   // why there were no more rounds
+}
+
+// Do runs the rounds. A cancelled context ends the round under way, kills its
+// processes, and is no error as such: the result says what was kept.
+func (r Run) Do(ctx context.Context) (Result, error) {
+	// Pdeathsig kills a child when the thread that started it ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var (
+		res      Result
+		slowest  time.Duration
+		began    = time.Now()
+		progress = newProgress(r.Progress, r.Rounds, r.Results)
+	)
+	defer progress.close()
+	for k := 1; ; k++ {
+		switch elapsed := time.Since(began); {
+		case k > r.Rounds:
+			res.Stopped = "all rounds ended"
+		case r.Time > 0 && k > 1 && elapsed+slowest > r.Time:
+			res.Stopped = fmt.Sprintf("another round would not end within %v", r.Time)
+		case ctx.Err() != nil:
+			res.Stopped = "interrupted"
+		}
+		if res.Stopped != "" {
+			return res, nil
+		}
+		start := time.Now()
+		lines, err := r.round(ctx, k, progress)
+		if ctx.Err() != nil {
+			res.Stopped = "interrupted"
+			return res, nil
+		}
+		if err != nil {
+			return res, fmt.Errorf("round %d: %w", k, err)
+		}
+		took := time.Since(start)
+		slowest = max(slowest, took)
+		head := fmt.Sprintf("# round %d: seed=%d took=%v\n", k, r.Seed, took.Round(time.Millisecond))
+		if err := appendSynced(r.Out, head, lines); err != nil {
+			return res, fmt.Errorf("keep round %d: %w", k, err)
+		}
+		res.Rounds++
+		for _, line := range strings.Split(string(lines), "\n") {
+			if text, ok := strings.CutPrefix(line, "# failed: "); ok {
+				res.Failed = append(res.Failed, text)
+			}
+		}
+		left := r.Rounds - k
+		if r.Time > 0 {
+			left = min(left, int((r.Time-time.Since(began))/slowest))
+		}
+		progress.roundEnded(k, max(left, 0), took)
+	}
+}
+
+// round runs the processes of one round and returns what they printed.
+func (r Run) round(ctx context.Context, k int, progress *progress) ([]byte, error) {
+	// The seed's second word is the round: a round can be repeated by itself.
+	cmds, err := r.Round(k, rand.New(rand.NewPCG(r.Seed, uint64(k))))
+	if err != nil {
+		return nil, err
+	}
+	var lines bytes.Buffer
+	for _, cmd := range cmds {
+		if err := run(ctx, cmd, io.MultiWriter(&lines, progress)); err != nil {
+			return nil, err
+		}
+	}
+	return lines.Bytes(), nil
+}
+
+// run runs one process to its end, or kills it and its children when the
+// context is cancelled.
+func run(ctx context.Context, cmd *exec.Cmd, out io.Writer) error {
+	var complaint bytes.Buffer
+	cmd.Stdout = out
+	cmd.Stderr = &complaint
+	apart(cmd)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		select {
+		case <-ctx.Done():
+			kill(cmd)
+		case <-ended:
+		}
+	}()
+	err := cmd.Wait()
+	close(ended)
+	<-killed
+	if err != nil && ctx.Err() == nil {
+		if text := strings.TrimSpace(complaint.String()); text != "" {
+			err = errors.New(text)
+		}
+		return err
+	}
+	return nil
+}
+
+// appendSynced appends all of it or nothing: what a full disk took in part is
+// cut off again.
+func appendSynced(f *os.File, head string, lines []byte) error {
+	at, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(append([]byte(head), lines...)); err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, f.Truncate(at))
+	}
+	return nil
+}
