@@ -1,0 +1,251 @@
+package summary
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/perf/benchfmt"
+	"golang.org/x/perf/benchproc"
+)
+
+// An Input is a source of result lines.
+type Input struct {
+	Name   string // for messages and the key .file
+	Reader io.Reader
+}
+
+// ReadFiles reads the files at paths as Read does.
+func ReadFiles(paths ...string) (*Results, error) {
+	var inputs []Input
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, Errorf("read results: %w (name a file of result lines, such as bench.txt)", err)
+		}
+		defer f.Close()
+		inputs = append(inputs, Input{path, f})
+	}
+	return Read(inputs...)
+}
+
+// Read takes in all inputs, one after the other. Lines that are no part of
+// the format are passed over, as the format asks; a result line that does not
+// parse, or is cut short, is an error, because a damaged file must not make
+// a chart. The line that go test prints of a failed benchmark counts as a
+// "# failed:" line.
+//
+// Every error is ErrInput.
+func Read(inputs ...Input) (*Results, error) {
+	r := &Results{orig: map[string]string{}}
+	proj, err := new(benchproc.ProjectionParser).Parse(".fullname,.config,.file", nil)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		reader benchfmt.Reader
+		groups = map[benchproc.Key]*group{}
+		lines  int // of results, so far
+		names  []string
+	)
+	for _, in := range inputs {
+		names = append(names, in.Name)
+		side := &sideLines{results: r}
+		reader.Reset(io.TeeReader(in.Reader, side), in.Name, ".file", in.Name)
+		for reader.Scan() {
+			_, line := reader.Result().Pos()
+			// The reader is never ahead of side, save on a last line that
+			// no newline ends.
+			cut := line > side.line
+			switch rec := reader.Result().(type) {
+			case *benchfmt.SyntaxError:
+				if side.notResult[line] {
+					continue
+				}
+				if cut {
+					return nil, Errorf("read %s:%d: %s: the last line is cut short (remove it to keep the rest)", in.Name, line, rec.Msg)
+				}
+				return nil, Errorf("read %s:%d: %s (the line is damaged: mend or remove it)", in.Name, line, rec.Msg)
+			case *benchfmt.Result:
+				key := proj.Project(rec)
+				g := groups[key]
+				if g == nil {
+					if err := r.checkText(rec); err != nil {
+						return nil, Errorf("read %s:%d: %w (the file is damaged, or no text: give one in the Go benchmark format)", in.Name, line, err)
+					}
+					g = &group{first: rec.Clone(), values: map[string][]float64{}}
+					groups[key] = g
+					r.groups = append(r.groups, g)
+					r.addConfig(rec)
+				}
+				if err := r.addValues(g, rec, cut && lines > 0); err != nil {
+					return nil, Errorf("read %s:%d: %w", in.Name, line, err)
+				}
+				lines++
+			}
+		}
+		side.end()
+		if err := reader.Err(); err != nil {
+			return nil, Errorf("read results: %w (give a readable text file in the Go benchmark format)", err)
+		}
+	}
+	if len(r.groups) == 0 {
+		why := "no result lines"
+		if n := len(r.Failed) + len(r.Skipped); n > 0 {
+			why = fmt.Sprintf("no result lines, only %d skipped or failed cells", n)
+		}
+		if len(names) == 0 {
+			names = []string{"nothing"}
+		}
+		return nil, Errorf("read %s: %s (a result line is like BenchmarkName 1 5 ns/op; go test -bench prints them)", strings.Join(names, ", "), why)
+	}
+	r.Units = reader.Units()
+	return r, nil
+}
+
+// checkText refuses what a terminal or an XML reader would choke on.
+func (r *Results) checkText(res *benchfmt.Result) error {
+	bad := func(text []byte) bool {
+		return !utf8.Valid(text) || bytes.ContainsFunc(text, func(c rune) bool { return c != '\t' && unicode.IsControl(c) })
+	}
+	if bad(res.Name) {
+		return errors.New("control characters in a benchmark's name")
+	}
+	for _, c := range res.Config {
+		if c.File && bad(c.Value) {
+			return fmt.Errorf("control characters in the value of %s", c.Key)
+		}
+	}
+	for _, v := range res.Values {
+		if bad([]byte(v.Unit)) {
+			return errors.New("control characters in a unit")
+		}
+	}
+	return nil
+}
+
+func (r *Results) addConfig(res *benchfmt.Result) {
+	for _, c := range res.Config {
+		if !c.File {
+			continue
+		}
+		value := string(c.Value)
+		i := slices.IndexFunc(r.Config, func(have Config) bool { return have.Key == c.Key })
+		if i < 0 {
+			r.Config = append(r.Config, Config{Pair: Pair{c.Key, value}})
+		} else if r.Config[i].Value != value {
+			r.Config[i].Varies = true
+		}
+	}
+}
+
+func (r *Results) addValues(g *group, res *benchfmt.Result, cut bool) error {
+	for _, v := range res.Values {
+		if _, ok := r.orig[v.Unit]; !ok {
+			// A line cut inside a unit still parses: "8 sysc" for
+			// "8 syscalls/op". No other line has such a unit.
+			if cut {
+				return fmt.Errorf("unit %q is on no line before: the last line is cut short (remove it to keep the rest, or end it with a newline)", v.Unit)
+			}
+			r.orig[v.Unit] = v.OrigUnit
+		}
+		if !finite(v.Value) {
+			unit := v.OrigUnit
+			if unit == "" {
+				unit = v.Unit
+			}
+			r.Notes = addOnce(r.Notes, fmt.Sprintf("%s of %s is infinite or not a number: left out", unit, res.Name))
+			continue
+		}
+		if _, ok := g.values[v.Unit]; !ok {
+			g.units = append(g.units, v.Unit)
+		}
+		g.values[v.Unit] = append(g.values[v.Unit], v.Value)
+	}
+	return nil
+}
+
+// sideLines sees every line that the benchfmt reader sees, and keeps what
+// that one passes over: comments, and the failures that go test reports.
+type sideLines struct {
+	results   *Results
+	partial   []byte
+	line      int          // lines ended so far
+	notResult map[int]bool // lines that look like results and are none
+}
+
+func (s *sideLines) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			s.partial = append(s.partial, p...)
+			return n, nil
+		}
+		line := p[:i]
+		if len(s.partial) > 0 {
+			line = append(s.partial, line...)
+			s.partial = s.partial[:0]
+		}
+		s.line++
+		s.see(line)
+		p = p[i+1:]
+	}
+}
+
+func (s *sideLines) end() {
+	if len(s.partial) > 0 {
+		s.see(s.partial)
+	}
+}
+
+func (s *sideLines) see(line []byte) {
+	r := s.results
+	switch {
+	case bytes.HasPrefix(line, []byte("# ")):
+		key, value, _ := strings.Cut(printable(string(line[2:])), ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "date":
+			r.Dates = addOnce(r.Dates, value)
+		case "skipped":
+			r.Skipped = addOnce(r.Skipped, value)
+		case "failed":
+			r.Failed = addOnce(r.Failed, value)
+		}
+	case bytes.HasPrefix(line, []byte("Benchmark")) && bytes.Contains(line, []byte("--- ")):
+		if f := strings.Fields(printable(string(line))); len(f) > 2 && f[1] == "---" {
+			if s.notResult == nil {
+				s.notResult = map[int]bool{}
+			}
+			s.notResult[s.line] = true
+			if f[2] == "SKIP:" {
+				r.Skipped = addOnce(r.Skipped, f[0])
+			} else {
+				r.Failed = addOnce(r.Failed, f[0])
+			}
+		}
+	}
+}
+
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(s, "�"))
+}
+
+func addOnce(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}

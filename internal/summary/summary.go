@@ -1,0 +1,396 @@
+// Package summary turns result lines into medians with intervals.
+//
+// It reads any file in the Go benchmark format
+// (https://golang.org/design/14313-benchmark-format), also one that this
+// suite never made:
+//
+//  1. Read takes the lines in and groups them by full name and
+//     configuration, keeping the measurements of each unit in file order.
+//  2. Results.Cells picks cells by a benchproc filter.
+//  3. Cell.Figure reduces one unit of a cell with benchmath: the median and
+//     its 95 % interval, or the one exact value of a unit that its Unit line
+//     calls assume=exact.
+//  4. Results.Table lays the methods side by side, as text, Markdown or JSON.
+//
+// Units are those of benchunit.Tidy: ns/op reads as sec/op and MB/s as B/s,
+// so times are seconds and sizes are bytes throughout.
+//
+// The package knows the result format and no workload. It compares nothing:
+// two figures whose intervals overlap are for internal/verdict to judge. What
+// was not measured is absent, and never reported as zero.
+package summary
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/perf/benchfmt"
+	"golang.org/x/perf/benchmath"
+	"golang.org/x/perf/benchproc"
+)
+
+// Confidence is the level of every interval.
+const Confidence = 0.95
+
+// MinSamples is the least number of measurements that gives the median an
+// interval at Confidence: the extremes of n samples hold it with a
+// probability of 1 - 2/2^n.
+const MinSamples = 6
+
+// ErrInput marks every error that the input is to blame for: a file that
+// cannot be read or is damaged, a filter or key that does not parse, a
+// selection that is empty. Each is one line that says what to do.
+var ErrInput = errors.New("bad input")
+
+type inputError struct {
+	msg   string
+	cause error
+}
+
+func (e *inputError) Error() string        { return e.msg }
+func (e *inputError) Unwrap() error        { return e.cause }
+func (e *inputError) Is(target error) bool { return target == ErrInput }
+
+// Errorf formats an error that errors.Is calls ErrInput. As with fmt.Errorf,
+// %w wraps a cause.
+func Errorf(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &inputError{err.Error(), errors.Unwrap(err)}
+}
+
+// A Pair is one key of a benchmark's name or of the configuration. Key is
+// empty for a positional part of a name: "ints" of BenchmarkSort/ints.
+type Pair struct {
+	Key, Value string
+}
+
+func (p Pair) String() string {
+	if p.Key == "" {
+		return p.Value
+	}
+	return p.Key + "=" + p.Value
+}
+
+// A Config is a configuration line.
+type Config struct {
+	Pair
+	Varies bool // a later result had another value; Value is the first
+}
+
+func (c Config) String() string {
+	if c.Varies {
+		return c.Pair.String() + " (varies)"
+	}
+	return c.Pair.String()
+}
+
+// Results is what Read took in. Nothing changes it afterwards, so any number
+// of goroutines may use it.
+type Results struct {
+	Config  []Config                 // in the order first seen
+	Units   benchfmt.UnitMetadataMap // by tidied unit
+	Dates   []string                 // "# date:" lines, each once
+	Skipped []string                 // "# skipped:" lines, each once
+	Failed  []string                 // "# failed:" lines, each once
+	Notes   []string                 // what was read and left out, a line each
+
+	groups []*group
+	orig   map[string]string // tidied unit → unit as first written
+}
+
+// A group holds the lines that agree in name and configuration, so that a
+// filter is asked once for all of them.
+type group struct {
+	first  *benchfmt.Result
+	units  []string
+	values map[string][]float64
+}
+
+// ConfigValue returns the first value of a configuration key, "" if it has none.
+func (r *Results) ConfigValue(key string) string {
+	for _, c := range r.Config {
+		if c.Key == key {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// A Cell is one benchmark: all measurements under one full name.
+type Cell struct {
+	Name  string   // full name without "Benchmark", with its -GOMAXPROCS
+	Units []string // tidied, in the order first seen
+
+	values map[string][]float64
+	result *benchfmt.Result
+	meta   benchfmt.UnitMetadataMap
+}
+
+// Cells returns the cells that a benchproc filter keeps ("*" keeps all), in
+// the order first seen. Lines of one full name are one cell, unless they
+// differ in one of the keys: with the key "commit" each commit has its own.
+//
+// The error is ErrInput if the filter or a key does not parse.
+func (r *Results) Cells(filter string, keys ...string) ([]*Cell, error) {
+	if strings.TrimSpace(filter) == "" {
+		filter = "*"
+	}
+	f, err := benchproc.NewFilter(filter)
+	if err != nil {
+		return nil, Errorf("parse filter %q: %s (write it as .name:Read /cache:warm)", filter, firstLine(err))
+	}
+	for _, k := range keys {
+		if k == "" || k == "/" || k == ".config" || k == ".unit" {
+			return nil, Errorf("read key %q: not a key (write /block for a key of the name, .name, .fullname, or a configuration key)", k)
+		}
+	}
+	var cells []*Cell
+	byID := map[string]*Cell{}
+	for _, g := range r.groups {
+		res := *g.first
+		res.Values = make([]benchfmt.Value, len(g.units))
+		for i, u := range g.units {
+			res.Values[i] = benchfmt.Value{Unit: u, OrigUnit: r.orig[u]}
+		}
+		match, err := f.Match(&res)
+		if err != nil || !match.Any() {
+			continue
+		}
+		id := string(res.Name.Full())
+		for _, k := range keys {
+			id += "\x00" + keyOf(g.first, k)
+		}
+		c := byID[id]
+		if c == nil {
+			c = &Cell{Name: string(res.Name.Full()), values: map[string][]float64{}, result: g.first, meta: r.Units}
+			byID[id] = c
+			cells = append(cells, c)
+		}
+		for i, u := range g.units {
+			if !match.Test(i) {
+				continue
+			}
+			if _, ok := c.values[u]; !ok {
+				c.Units = append(c.Units, u)
+			}
+			c.values[u] = append(c.values[u], g.values[u]...)
+		}
+	}
+	return cells, nil
+}
+
+// KeyValues returns the values that a key has anywhere in the input, sorted;
+// "" is among them where a result lacks the key.
+func (r *Results) KeyValues(key string) []string {
+	seen := map[string]bool{}
+	for _, g := range r.groups {
+		seen[keyOf(g.first, key)] = true
+	}
+	return slices.SortedFunc(maps.Keys(seen), Compare)
+}
+
+// Key returns the value of .name, .fullname, a key of the name (/block,
+// /gomaxprocs), .file, or a configuration key; "" where the cell has none.
+func (c *Cell) Key(key string) string { return keyOf(c.result, key) }
+
+func keyOf(res *benchfmt.Result, key string) string {
+	switch {
+	case key == ".name":
+		return string(res.Name.Base())
+	case key == ".fullname":
+		return res.Name.String()
+	case strings.HasPrefix(key, "/"):
+		for _, p := range nameKeys(res.Name) {
+			if p.Key == key[1:] {
+				return p.Value
+			}
+		}
+		return ""
+	}
+	return res.GetConfig(key)
+}
+
+// Keys returns the keys of the name in order, GOMAXPROCS last as gomaxprocs.
+func (c *Cell) Keys() []Pair { return nameKeys(c.result.Name) }
+
+func nameKeys(name benchfmt.Name) []Pair {
+	_, parts := name.Parts()
+	pairs := make([]Pair, len(parts))
+	for i, p := range parts {
+		part := string(p)
+		if part[0] == '-' {
+			pairs[i] = Pair{"gomaxprocs", part[1:]}
+		} else if k, v, ok := strings.Cut(part[1:], "="); ok && k != "" {
+			pairs[i] = Pair{k, v}
+		} else {
+			pairs[i] = Pair{"", part[1:]}
+		}
+	}
+	return pairs
+}
+
+const perGiB = "/GiB"
+
+// Values returns the measurements of a tidied unit in the order read: of a
+// run, the k-th belongs to round k. The caller must not change them.
+//
+// A unit X/GiB that the file lacks is computed from X/op and the bytes that
+// one op moves.
+func (c *Cell) Values(unit string) []float64 {
+	if v, ok := c.values[unit]; ok || !strings.HasSuffix(unit, perGiB) {
+		return v
+	}
+	bytes, ok := c.BytesPerOp()
+	if !ok {
+		return nil
+	}
+	perOp := c.values[opUnit(unit)]
+	scaled := make([]float64, 0, len(perOp))
+	for _, v := range perOp {
+		if v := v * (1 << 30) / bytes; finite(v) {
+			scaled = append(scaled, v)
+		}
+	}
+	return scaled
+}
+
+func opUnit(unit string) string { return strings.TrimSuffix(unit, perGiB) + "/op" }
+
+// BytesPerOp returns the bytes that one op moves: throughput times time. The
+// throughput of a file is rounded, so where the name has a /size within a
+// thousandth of the product, it is that size, which makes counts per GiB whole.
+func (c *Cell) BytesPerOp() (float64, bool) {
+	rate, time := c.values["B/s"], c.values["sec/op"]
+	n := min(len(rate), len(time))
+	if n == 0 {
+		return 0, false
+	}
+	product := make([]float64, n)
+	for i := range product {
+		product[i] = rate[i] * time[i]
+	}
+	slices.Sort(product)
+	bytes := product[n/2]
+	if !(bytes > 0) || math.IsInf(bytes, 0) {
+		return 0, false
+	}
+	if size, ok := ParseNumber(c.Key("/size")); ok && math.Abs(bytes-size) <= size/1000 {
+		bytes = size
+	}
+	return bytes, true
+}
+
+// A Figure is one unit of one cell, reduced.
+type Figure struct {
+	Value    float64 // the median; of an exact unit the commonest value
+	Lo, Hi   float64 // bounds of the 95 % interval; of an exact unit the extremes
+	Interval bool    // whether there are Lo and Hi: fewer than MinSamples give none
+	Exact    bool    // the file's Unit line says assume=exact
+	N        int     // measurements
+}
+
+// PlusMinus returns the farther bound's distance from the value as a share of
+// it: 0.02 for ± 2 %. It is false where there is no interval, or a value of 0
+// to take a share of.
+func (f Figure) PlusMinus() (float64, bool) {
+	if !f.Interval || f.Value == 0 {
+		return 0, f.Interval && f.Lo == f.Hi
+	}
+	return math.Max(f.Hi-f.Value, f.Value-f.Lo) / math.Abs(f.Value), true
+}
+
+// Figure reduces a tidied unit of the cell; false where it was not measured.
+func (c *Cell) Figure(unit string) (Figure, bool) {
+	values := slices.Clone(c.Values(unit)) // NewSample sorts in place
+	if len(values) == 0 {
+		return Figure{}, false
+	}
+	if _, ok := c.values[unit]; !ok {
+		unit = opUnit(unit)
+	}
+	assume := c.meta.GetAssumption(unit)
+	s := assume.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), Confidence)
+	f := Figure{Value: s.Center, N: len(values), Exact: assume == benchmath.AssumeExact}
+	if finite(s.Lo) && finite(s.Hi) {
+		f.Lo, f.Hi, f.Interval = s.Lo, s.Hi, true
+	}
+	return f, finite(f.Value)
+}
+
+func finite(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }
+
+var number = regexp.MustCompile(`^([+-]?[0-9.]+)(?:([kKMGTPE])(i?))?[bB]?$`)
+
+// ParseNumber reads a number as benchproc's num order does: 64, 1e4, 4k (of
+// 1000), 64KiB and 64Ki (of 1024). It is false for all else, infinities and
+// NaN included.
+func ParseNumber(s string) (float64, bool) {
+	if v, err := strconv.ParseFloat(s, 64); err == nil {
+		return v, finite(v)
+	}
+	m := number.FindStringSubmatch(s)
+	if m == nil {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(m[1], 64)
+	if err != nil || !finite(v) {
+		return 0, false
+	}
+	base := 1000.0
+	if m[3] != "" {
+		base = 1024
+	}
+	if m[2] != "" {
+		v *= math.Pow(base, float64(1+strings.Index("KMGTPE", strings.ToUpper(m[2]))))
+	}
+	return v, finite(v)
+}
+
+// wordRank orders the few words of the field that the alphabet puts the wrong
+// way round: a reader looks for the plain case before the hard one.
+var wordRank = map[string]int{"seq": 1, "rand": 2, "warm": 1, "cold": 2}
+
+// Compare orders values of a key: known words (seq before rand, warm before
+// cold), then numbers by size (4KiB < 64KiB < 1MiB), then text by the alphabet.
+func Compare(a, b string) int {
+	rank := func(s string) (int, float64) {
+		if w, ok := wordRank[s]; ok {
+			return 0, float64(w)
+		}
+		if v, ok := ParseNumber(s); ok {
+			return 1, v
+		}
+		return 2, 0
+	}
+	ca, va := rank(a)
+	cb, vb := rank(b)
+	switch {
+	case ca != cb:
+		return ca - cb
+	case va < vb:
+		return -1
+	case va > vb:
+		return 1
+	}
+	return strings.Compare(a, b)
+}
+
+func comparePairs(a, b []Pair) int {
+	return slices.CompareFunc(a, b, func(p, q Pair) int {
+		if p.Key != q.Key {
+			return strings.Compare(p.Key, q.Key)
+		}
+		return Compare(p.Value, q.Value)
+	})
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}

@@ -1,0 +1,471 @@
+package plots
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/perf/benchunit"
+
+	"iopath/internal/summary"
+)
+
+// maxName is the most characters of a name that are shown.
+const maxName = 80
+
+// maxSeries is the most lines that a chart takes.
+const maxSeries = 120
+
+// extreme bounds the values that are drawn: the difference of any two is finite.
+const extreme = 1e300
+
+// data is a chart's figures, before any of them has a place on paper.
+type data struct {
+	chart   Chart
+	xs      []string  // values of the x key, in order
+	pos     []float64 // their places on a linear axis
+	ordered bool      // x values are numbers, so that a line between them means something
+	series  []series
+	ceiling []point
+	notes   []string
+	caption string
+	yScale  float64 // tidied units in one unit of the y axis
+	yLabel  string
+}
+
+type series struct {
+	name   string
+	style  style
+	side   float64 // -1 to 1: how far beside its x it stands, so that none hides another
+	points []point // in the order of xs
+}
+
+type point struct {
+	x   int // index of data.xs
+	fig summary.Figure
+	raw []float64
+}
+
+func (c Chart) collect(results *summary.Results) (*data, error) {
+	if c.X == "" || c.Series == "" || c.Unit == "" {
+		return nil, summary.Errorf("draw %s: a chart needs an x key, a series key and a unit (such as -x /block -series /method -unit syscalls/op)", c.Name)
+	}
+	// The keys tell cells apart, as the name does.
+	cells, err := results.Cells(c.Filter, c.X, c.Series)
+	if err != nil {
+		return nil, fmt.Errorf("draw %s: %w", c.Name, err)
+	}
+	if len(cells) == 0 {
+		return nil, noData("draw %s: no result passes the filter %q (iopath table shows what there is)", c.Name, c.Filter)
+	}
+	_, unit := benchunit.Tidy(1, c.Unit)
+	var units []string
+	var used []*summary.Cell
+	for _, cell := range cells {
+		for _, u := range cell.Units {
+			if !slices.Contains(units, u) {
+				units = append(units, u)
+			}
+		}
+		if _, ok := cell.Figure(unit); ok && cell.Key(c.X) != "" {
+			used = append(used, cell)
+		}
+	}
+	if len(used) == 0 {
+		for _, cell := range cells {
+			if _, ok := cell.Figure(unit); ok {
+				return nil, noData("draw %s: no result with %s has the key %q (see the names of the results)", c.Name, c.Unit, c.X)
+			}
+		}
+		return nil, noData("draw %s: no result has the unit %q (there are %s)", c.Name, c.Unit, strings.Join(units, ", "))
+	}
+
+	d := &data{chart: c}
+	d.xs, d.pos, d.ordered = axis(used, c.X)
+	label := labels(used, c)
+	styles := styleAll(results, c.Series)
+	byName := map[string]int{}
+	for _, cell := range used {
+		name := label(cell)
+		i, ok := byName[name]
+		if !ok {
+			i = len(d.series)
+			byName[name] = i
+			d.series = append(d.series, series{name: name, style: styles[cell.Key(c.Series)]})
+		}
+		p := newPoint(cell, unit, slices.Index(d.xs, cell.Key(c.X)))
+		if slices.ContainsFunc(p.raw, func(v float64) bool { return math.Abs(v) > extreme }) {
+			d.note("%s at %s is beyond %g: not drawn", shorten(name), sizeLabel(d.xs[p.x]), float64(extreme))
+			continue
+		}
+		if c.Log && p.fig.Value < 0 {
+			d.note("%s at %s is negative: not drawn on a log axis", shorten(name), sizeLabel(d.xs[p.x]))
+			continue
+		}
+		d.series[i].points = append(d.series[i].points, p)
+	}
+	d.series = slices.DeleteFunc(d.series, func(s series) bool { return len(s.points) == 0 })
+	if len(d.series) == 0 {
+		return nil, noData("draw %s: no figure has a place on the axis: %s", c.Name, d.notes[0])
+	}
+	if len(d.series) > maxSeries {
+		return nil, summary.Errorf("draw %s: %d lines in one chart, and %d are the most that can be told apart (narrow the filter, or choose another series key)", c.Name, len(d.series), maxSeries)
+	}
+	// Rounds run in random order, so first seen means nothing.
+	slices.SortFunc(d.series, func(a, b series) int { return summary.Compare(a.name, b.name) })
+	for i, s := range d.series {
+		slices.SortStableFunc(s.points, func(a, b point) int { return a.x - b.x })
+		if n := len(d.series); n > 1 {
+			d.series[i].side = 2*float64(i)/float64(n-1) - 1
+		}
+	}
+	distinguish(d.series)
+	// The legend reads down as the right ends of the lines do.
+	slices.SortStableFunc(d.series, func(a, b series) int {
+		va, vb := a.points[len(a.points)-1], b.points[len(b.points)-1]
+		switch {
+		case va.x != vb.x:
+			return vb.x - va.x
+		case va.fig.Value > vb.fig.Value:
+			return -1
+		case va.fig.Value < vb.fig.Value:
+			return 1
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	d.scale(unit)
+	if c.Ceiling != "" {
+		if err := d.addCeiling(results, used, unit); err != nil {
+			return nil, fmt.Errorf("draw %s: %w", c.Name, err)
+		}
+	}
+	d.caption = caption(results, d, used)
+	return d, nil
+}
+
+func newPoint(cell *summary.Cell, unit string, x int) point {
+	f, _ := cell.Figure(unit)
+	return point{x, f, cell.Values(unit)}
+}
+
+// maxRaw is the most measurements that are drawn of one point.
+const maxRaw = 60
+
+// drawn returns the measurements to draw, spread evenly over all of them.
+func (p point) drawn() []float64 {
+	if len(p.raw) <= maxRaw {
+		return p.raw
+	}
+	some := make([]float64, maxRaw)
+	for i := range some {
+		some[i] = p.raw[i*len(p.raw)/maxRaw]
+	}
+	return some
+}
+
+// axis orders the x values and gives each a place: sizes and other positive
+// numbers that span much on a log axis, other numbers as they are, words side
+// by side.
+func axis(cells []*summary.Cell, key string) (xs []string, pos []float64, ordered bool) {
+	for _, c := range cells {
+		if x := c.Key(key); !slices.Contains(xs, x) {
+			xs = append(xs, x)
+		}
+	}
+	slices.SortFunc(xs, summary.Compare)
+	low, high, numeric := math.Inf(1), math.Inf(-1), true
+	for i, x := range xs {
+		v, ok := summary.ParseNumber(x)
+		numeric = numeric && ok && math.Abs(v) <= extreme && !slices.Contains(pos[:i], v)
+		low, high = min(low, v), max(high, v)
+		pos = append(pos, v)
+	}
+	for i := range pos {
+		switch {
+		case !numeric:
+			pos[i] = float64(i)
+		case low > 0 && high/low >= 8:
+			pos[i] = math.Log2(pos[i])
+		}
+	}
+	return xs, pos, numeric
+}
+
+// labels names the series. Where cells that differ in more than x and series
+// meet in one point (two file sizes, two consumers), what they differ in
+// joins the name: figures of unlike cells are never merged.
+func labels(cells []*summary.Cell, c Chart) func(*summary.Cell) string {
+	rest := func(cell *summary.Cell) []summary.Pair {
+		name := cell.Keys()
+		if c.X != ".name" && c.Series != ".name" && c.X != ".fullname" && c.Series != ".fullname" {
+			name = append([]summary.Pair{{Key: "", Value: cell.Key(".name")}}, name...)
+		}
+		return slices.DeleteFunc(name, func(p summary.Pair) bool { return "/"+p.Key == c.X || "/"+p.Key == c.Series })
+	}
+	type place struct{ x, series string }
+	at := func(cell *summary.Cell) place { return place{cell.Key(c.X), cell.Key(c.Series)} }
+	meet := map[place]int{}
+	shared := map[place]map[summary.Pair]int{}
+	for _, cell := range cells {
+		p := at(cell)
+		meet[p]++
+		if shared[p] == nil {
+			shared[p] = map[summary.Pair]int{}
+		}
+		for _, pair := range rest(cell) {
+			shared[p][pair]++
+		}
+	}
+	differ := map[string]bool{}
+	for p, pairs := range shared {
+		for pair, n := range pairs {
+			if n < meet[p] {
+				differ[pair.Key] = true
+			}
+		}
+	}
+	return func(cell *summary.Cell) string {
+		words := []string{cell.Key(c.Series)}
+		if words[0] == "" {
+			words[0] = "(none)"
+		}
+		for _, p := range rest(cell) {
+			if differ[p.Key] {
+				words = append(words, p.String())
+			}
+		}
+		return strings.Join(words, " ")
+	}
+}
+
+// scale chooses the unit of the y axis by the greatest value.
+func (d *data) scale(unit string) {
+	top := 0.0
+	for _, s := range d.series {
+		for _, p := range s.points {
+			top = max(top, math.Abs(p.fig.Value), math.Abs(slices.MaxFunc(p.raw, byAbs)))
+		}
+	}
+	quantity, per, _ := strings.Cut(unit, "/")
+	name, known := map[string]string{"syscalls": "system calls", "minflt": "minor faults", "majflt": "major faults", "ctxsw": "context switches"}[quantity]
+	if !known {
+		name = quantity
+	}
+	d.yScale, d.yLabel = 1, name
+	if per != "" {
+		d.yLabel += " per " + per
+	}
+	switch {
+	case unit == "B/s":
+		d.yScale, d.yLabel = 1<<30, "throughput (GiB/s)"
+		if top < d.yScale/50 {
+			d.yScale, d.yLabel = 1<<20, "throughput (MiB/s)"
+		}
+	case quantity == "sec" || strings.HasSuffix(quantity, "-sec"):
+		prefix := ""
+		for _, s := range []struct {
+			scale  float64
+			prefix string
+		}{{1, ""}, {1e-3, "m"}, {1e-6, "µ"}, {1e-9, "n"}} {
+			d.yScale, prefix = s.scale, s.prefix
+			if top >= s.scale {
+				break
+			}
+		}
+		what := strings.TrimSuffix(strings.TrimSuffix(quantity, "sec"), "-")
+		if what == "" {
+			what = "time"
+		}
+		d.yLabel = what + " (" + prefix + "s)"
+		if per != "" {
+			d.yLabel = what + " per " + per + " (" + prefix + "s)"
+		}
+	case benchunit.ClassOf(unit) == benchunit.Binary:
+		sizes := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+		i := 0
+		for i < len(sizes)-1 && top >= 1024*d.yScale {
+			d.yScale *= 1024
+			i++
+		}
+		what := strings.TrimSuffix(strings.TrimSuffix(quantity, "B"), "-")
+		d.yLabel = strings.TrimSpace(what + " " + sizes[i])
+		if per != "" {
+			d.yLabel += " per " + per
+		}
+	}
+}
+
+func byAbs(a, b float64) int {
+	if math.Abs(a) < math.Abs(b) {
+		return -1
+	}
+	return 1
+}
+
+// addCeiling takes the ceiling that bounds the cells drawn: the one that
+// agrees with one of them in every key that both have. A ceiling far above
+// the data would press it flat, so it becomes a note.
+func (d *data) addCeiling(results *summary.Results, used []*summary.Cell, unit string) error {
+	tops, err := results.Cells(d.chart.Ceiling, d.chart.X)
+	if err != nil {
+		return err
+	}
+	bounds := func(top, cell *summary.Cell) bool {
+		for _, p := range cell.Keys() {
+			if v := top.Key("/" + p.Key); p.Key != "" && v != "" && v != p.Value {
+				return false
+			}
+		}
+		return top.Key(d.chart.X) == cell.Key(d.chart.X)
+	}
+	best := map[int]point{}
+	for _, top := range tops {
+		if !slices.ContainsFunc(used, func(c *summary.Cell) bool { return bounds(top, c) }) {
+			continue
+		}
+		if _, ok := top.Figure(unit); !ok {
+			continue
+		}
+		p := newPoint(top, unit, slices.Index(d.xs, top.Key(d.chart.X)))
+		if have, ok := best[p.x]; !ok || p.fig.Value > have.fig.Value {
+			best[p.x] = p
+		}
+	}
+	var line []point
+	highest := 0.0
+	for x := range d.xs {
+		if p, ok := best[x]; ok {
+			line = append(line, p)
+			highest = max(highest, p.fig.Value)
+		}
+	}
+	most := 0.0
+	for _, s := range d.series {
+		for _, p := range s.points {
+			most = max(most, p.fig.Value)
+		}
+	}
+	if len(line) > 0 && !d.chart.Log && highest > 1.5*most {
+		_, axisUnit, _ := strings.Cut(d.yLabel, "(")
+		var words []string
+		for _, p := range line {
+			words = append(words, fmt.Sprintf("%s %s at %s", plain(round3(p.fig.Value/d.yScale)), strings.TrimSuffix(axisUnit, ")"), sizeLabel(d.xs[p.x])))
+		}
+		d.note("The ceiling (the consumer alone, over memory) is above this chart: %s.", strings.Join(words, ", "))
+		return nil
+	}
+	d.ceiling = line
+	return nil
+}
+
+func (d *data) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if !slices.Contains(d.notes, text) {
+		d.notes = append(d.notes, text)
+	}
+}
+
+// caption says where the figures come from; what the file does not say is
+// left out.
+func caption(results *summary.Results, d *data, used []*summary.Cell) string {
+	var facts []string
+	value := func(key string) string {
+		for _, c := range results.Config {
+			if c.Key == key && c.Varies {
+				return c.Value + " and others"
+			}
+		}
+		return results.ConfigValue(key)
+	}
+	add := func(format, key string) {
+		if v := value(key); v != "" {
+			facts = append(facts, fmt.Sprintf(format, v))
+		}
+	}
+	add("%s", "machine")
+	add("%s", "cpu")
+	add("%s CPUs", "cpus")
+	add("%s", "kernel")
+	switch fs, dev := value("fs"), value("device"); {
+	case fs != "" && dev != "":
+		facts = append(facts, fs+" on "+dev)
+	default:
+		add("%s", "fs")
+		add("%s", "device")
+	}
+	var sizes []string
+	for _, c := range used {
+		if s := c.Key("/size"); s != "" && !slices.Contains(sizes, s) {
+			sizes = append(sizes, s)
+		}
+	}
+	slices.SortFunc(sizes, summary.Compare)
+	if d.chart.X != "/size" && d.chart.Series != "/size" && len(sizes) == 1 {
+		fact := "file " + sizeLabel(sizes[0])
+		size, ok1 := summary.ParseNumber(sizes[0])
+		llc, ok2 := summary.ParseNumber(results.ConfigValue("llc"))
+		if ok1 && ok2 && size > 0 && llc > 0 {
+			fact += fmt.Sprintf(" = %s × last-level cache (%s)", plain(round3(size/llc)), sizeLabel(results.ConfigValue("llc")))
+		}
+		facts = append(facts, fact)
+	} else {
+		add("file = %s × last-level cache", "file-to-llc")
+	}
+	low, high, exact := math.MaxInt, 0, true
+	for _, s := range d.series {
+		for _, p := range s.points {
+			low, high = min(low, p.fig.N), max(high, p.fig.N)
+			exact = exact && p.fig.Exact && p.fig.Lo == p.fig.Hi
+		}
+	}
+	n := fmt.Sprintf("n=%d", low)
+	if low != high {
+		n = fmt.Sprintf("n=%d–%d", low, high)
+	}
+	facts = append(facts, n)
+	if len(results.Dates) > 0 {
+		date, _, _ := strings.Cut(results.Dates[0], "T")
+		if len(results.Dates) > 1 {
+			date += " and others"
+		}
+		facts = append(facts, date)
+	}
+	faint := "faint: the measurements"
+	if high > maxRaw {
+		faint = fmt.Sprintf("faint: %d of the measurements", maxRaw)
+	}
+	how := "Points: medians"
+	switch {
+	case exact:
+		how = "Points: exact counts, the same in every round."
+	case high == 1:
+		how = "Points: single measurements, no interval."
+	case low >= summary.MinSamples:
+		how += "; bars: 95 % intervals; " + faint + "."
+	case high < summary.MinSamples:
+		how += fmt.Sprintf("; %s. No interval: a 95 %% one needs n=%d.", faint, summary.MinSamples)
+	default:
+		how += fmt.Sprintf("; bars: 95 %% intervals, none where n < %d; %s.", summary.MinSamples, faint)
+	}
+	return strings.Join(facts, " · ") + "\n" + how
+}
+
+var sizePattern = regexp.MustCompile(`^([0-9.]+)([KMGTPE]?i?B)$`)
+
+// sizeLabel writes 4KiB as one reads it: 4 KiB.
+func sizeLabel(s string) string {
+	return shorten(sizePattern.ReplaceAllString(s, "$1 $2"))
+}
+
+// shorten takes out the middle of a name that would not fit any page.
+func shorten(s string) string { return shortenTo(s, maxName) }
+
+func shortenTo(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n/2]) + "…" + string(r[len(r)-(n-n/2)+1:])
+}

@@ -1,0 +1,368 @@
+package plots
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"image/png"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"iopath/internal/summary"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata")
+
+func read(t testing.TB, text string) *summary.Results {
+	t.Helper()
+	r, err := summary.Read(summary.Input{Name: "test", Reader: strings.NewReader(text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func bench(t testing.TB) *summary.Results {
+	t.Helper()
+	r, err := summary.ReadFiles("../internal/summary/testdata/bench.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// table writes the points behind a chart.
+func (d *data) table() string {
+	var b strings.Builder
+	row := func(name string, p point) {
+		fmt.Fprintf(&b, "%s\t%s\t%.6g", name, d.xs[p.x], p.fig.Value/d.yScale)
+		if p.fig.Interval {
+			fmt.Fprintf(&b, "\t%.6g\t%.6g", p.fig.Lo/d.yScale, p.fig.Hi/d.yScale)
+		} else {
+			b.WriteString("\t-\t-")
+		}
+		fmt.Fprintf(&b, "\tn=%d\n", p.fig.N)
+	}
+	fmt.Fprintf(&b, "%s\n%s\n", d.chart.Title, d.yLabel)
+	for _, s := range d.series {
+		for _, p := range s.points {
+			row(s.name, p)
+		}
+	}
+	for _, p := range d.ceiling {
+		row("(ceiling)", p)
+	}
+	for _, n := range d.notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
+	}
+	fmt.Fprintf(&b, "caption: %s\n", d.caption)
+	return b.String()
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs from what is drawn now (look at it, then: go test ./plots -update)", path)
+	}
+}
+
+func TestSpine(t *testing.T) {
+	r := bench(t)
+	dir := t.TempDir()
+	paths, err := Draw(r, dir, "svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inPNG, err := Spine()[0].Draw(r, dir, "png") // one is enough: they take time
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths = append(paths, inPNG...)
+	if got, want := len(paths), 16+1; got != want {
+		t.Errorf("Draw wrote %d files, want %d", got, want)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != len(paths) {
+		t.Errorf("the directory holds %d files, want the %d that Draw names", len(entries), len(paths))
+	}
+
+	var points strings.Builder
+	for _, c := range Spine() {
+		d, err := c.collect(r)
+		if err != nil {
+			t.Fatalf("%s: %v", c.Name, err)
+		}
+		fmt.Fprintf(&points, "== %s\n%s", c.Name, d.table())
+	}
+	golden(t, "spine.points", []byte(points.String()))
+
+	for _, name := range []string{"read-seq-warm-throughput", "read-rand-cold-syscalls", "send-tcp-warm-throughput"} {
+		svg, err := os.ReadFile(filepath.Join(dir, name+".svg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".svg", svg)
+	}
+	again := t.TempDir()
+	twice, err := Spine()[0].Draw(bench(t), again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range twice {
+		p = filepath.Join(dir, filepath.Base(p))
+		a, _ := os.ReadFile(p)
+		b, _ := os.ReadFile(filepath.Join(again, filepath.Base(p)))
+		if !bytes.Equal(a, b) {
+			t.Errorf("%s differs from one drawing to the next", filepath.Base(p))
+		}
+	}
+}
+
+// lines makes result lines: for each name, n equal ones.
+func lines(n int, value string, names ...string) string {
+	var b strings.Builder
+	for range n {
+		for _, name := range names {
+			fmt.Fprintf(&b, "Benchmark%s 1 %s\n", name, value)
+		}
+	}
+	return b.String()
+}
+
+// TestExtremes draws what is unusual and checks that each file is whole.
+func TestExtremes(t *testing.T) {
+	chart := Chart{Name: "c", Title: "What?", X: "/block", Series: "/method", Unit: "calls/op"}
+	var forty, sizes []string
+	for i := range 40 {
+		forty = append(forty, fmt.Sprintf("R/block=4KiB/method=m%d", i), fmt.Sprintf("R/block=8KiB/method=m%d", i))
+		sizes = append(sizes, fmt.Sprintf("R/block=%d/method=m", 1000+i))
+	}
+	for _, tt := range []struct {
+		name, text string
+		log        bool
+		want       string // a part of the points, notes or caption
+	}{
+		{"one point", lines(1, "5 calls/op", "R/block=4KiB/method=m"), false, "single measurements"},
+		{"one point, log", lines(1, "5 calls/op", "R/block=4KiB/method=m"), true, "m\t4KiB\t5\t-\t-\tn=1"},
+		{"all zero", lines(6, "0 calls/op", "R/block=4KiB/method=m"), false, "m\t4KiB\t0\t0\t0\tn=6"},
+		{"all zero, log", lines(6, "0 calls/op", "R/block=4KiB/method=m"), true, "m\t4KiB\t0\t0\t0\tn=6"},
+		{"some zero, log", lines(6, "0 calls/op", "R/block=4KiB/method=m") + lines(6, "7 calls/op", "R/block=8KiB/method=m"), true, "m\t8KiB\t7"},
+		{"interval down to zero, log", lines(2, "0 calls/op", "R/block=4KiB/method=m") + lines(5, "9 calls/op", "R/block=4KiB/method=m"), true, "m\t4KiB\t9\t0\t9"},
+		{"negative", lines(6, "-3 calls/op", "R/block=4KiB/method=m"), false, "m\t4KiB\t-3"},
+		{"one negative, log", lines(1, "-3 calls/op", "R/block=4KiB/method=m") + lines(1, "3 calls/op", "R/block=8KiB/method=m"), true, "note: m at 4 KiB is negative"},
+		{"forty methods", lines(6, "5 calls/op", forty...), false, "m39\t8KiB"},
+		{"forty sizes", lines(6, "5 calls/op", sizes...), false, "m\t1039"},
+		{"a name of sixty", lines(6, "5 calls/op", "R/block=4KiB/method="+strings.Repeat("W", 60)), false, strings.Repeat("W", 60)},
+		{"a name of thousands", lines(6, "5 calls/op", "R/block="+strings.Repeat("b", 5000)+"/method="+strings.Repeat("W", 5000)), false, "caption"},
+		{"markup and letters of the world", lines(6, "5 calls/op", `R/block=<b>&"'/method=日本</text><script>ж`), false, "caption"},
+		{"huge", lines(1, "1e308 calls/op", "R/block=4KiB/method=m") + lines(1, "1e299 calls/op", "R/block=8KiB/method=m"), false, "note: m at 4 KiB is beyond"},
+		{"tiny", lines(1, "1e-320 calls/op", "R/block=4KiB/method=m"), false, "m\t4KiB"},
+		{"tiny, log", lines(1, "1e-320 calls/op", "R/block=4KiB/method=m") + lines(1, "1e299 calls/op", "R/block=8KiB/method=m"), true, "m\t4KiB"},
+		{"Inf and NaN beside figures", lines(1, "+Inf calls/op", "R/block=4KiB/method=m") + lines(1, "NaN calls/op", "R/block=4KiB/method=m") + lines(1, "2 calls/op", "R/block=4KiB/method=m"), true, "n=1"},
+		{"x of 1e308", lines(1, "2 calls/op", "R/block=-1e308/method=m", "R/block=1e308/method=m"), false, "caption"},
+		{"two sizes meet", lines(6, "2 calls/op", "R/size=1GiB/block=4KiB/method=m", "R/size=2GiB/block=4KiB/method=m"), false, "m size=2GiB"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := chart
+			c.Log = tt.log
+			d, err := c.collect(read(t, tt.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := d.table(); !strings.Contains(got, tt.want) {
+				t.Errorf("points are\n%swant %q in them", got, tt.want)
+			}
+			page := d.layout()
+			if page.w > 1200 || page.h > 3000 {
+				t.Errorf("the page is %g by %g points, want one that can be looked at", page.w, page.h)
+			}
+			var svg bytes.Buffer
+			if _, err := d.render("svg").WriteTo(&svg); err != nil {
+				t.Fatal(err)
+			}
+			for _, bad := range []string{"NaN", "Inf"} {
+				if bytes.Contains(svg.Bytes(), []byte(bad)) {
+					t.Errorf("the SVG has %s in it", bad)
+				}
+			}
+			for dec := xml.NewDecoder(&svg); ; {
+				if _, err := dec.Token(); err == io.EOF {
+					break
+				} else if err != nil {
+					t.Fatalf("the SVG is no XML: %v", err)
+				}
+			}
+			if !tt.log { // one format is enough of the other axis
+				return
+			}
+			var img bytes.Buffer
+			if _, err := d.render("png").WriteTo(&img); err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := png.DecodeConfig(&img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := float64(cfg.Width), page.w.Points()*pngDPI/72; math.Abs(got-want) > 1 {
+				t.Errorf("the PNG is %g wide, want %g", got, want)
+			}
+		})
+	}
+}
+
+func TestErrors(t *testing.T) {
+	r := read(t, lines(1, "5 calls/op", "R/block=4KiB/method=m")+lines(1, "-5 faults/op", "R/block=4KiB/method=m"))
+	ok := Chart{Name: "c", X: "/block", Series: "/method", Unit: "calls/op"}
+	with := func(change func(*Chart)) Chart {
+		c := ok
+		change(&c)
+		return c
+	}
+	for _, tt := range []struct {
+		name   string
+		chart  Chart
+		format string
+		want   string
+		empty  bool
+	}{
+		{"no data", with(func(c *Chart) { c.Filter = ".name:X" }), "svg", `no result passes the filter ".name:X"`, true},
+		{"no unit", with(func(c *Chart) { c.Unit = "x/op" }), "svg", `no result has the unit "x/op" (there are calls/op, faults/op)`, true},
+		{"no such x", with(func(c *Chart) { c.X = "/y" }), "svg", `has the key "/y"`, true},
+		{"negative on log", with(func(c *Chart) { c.Unit, c.Log = "faults/op", true }), "svg", "is negative", true},
+		{"filter", with(func(c *Chart) { c.Filter = "((" }), "svg", "parse filter", false},
+		{"key", with(func(c *Chart) { c.X = ".unit" }), "svg", "not a key", false},
+		{"nothing asked", Chart{Name: "c"}, "svg", "needs an x key", false},
+		{"format", ok, "bmp", `unknown format "bmp" (take svg or png)`, false},
+		{"path in name", with(func(c *Chart) { c.Name = "../c" }), "svg", "no name for a file", false},
+	} {
+		dir := filepath.Join(t.TempDir(), "out")
+		_, err := tt.chart.Draw(r, dir, tt.format)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error is %v, want one line with %q", tt.name, err, tt.want)
+			continue
+		}
+		if !errors.Is(err, summary.ErrInput) || errors.Is(err, ErrNoData) != tt.empty {
+			t.Errorf("%s: error is ErrInput %v, ErrNoData %v; want true, %v", tt.name, errors.Is(err, summary.ErrInput), errors.Is(err, ErrNoData), tt.empty)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s: the directory was made for nothing", tt.name)
+		}
+	}
+	if _, err := Draw(r, t.TempDir()); !errors.Is(err, ErrNoData) {
+		t.Errorf("Draw of a file of another suite: %v, want ErrNoData", err)
+	}
+}
+
+func TestWriteFileLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	failing := errors.New("disk full")
+	path := filepath.Join(dir, "c.svg")
+	if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(path, writerTo(func(w io.Writer) (int64, error) { return 0, failing })); !errors.Is(err, failing) {
+		t.Errorf("writeFile: %v, want %v", err, failing)
+	}
+	entries, _ := os.ReadDir(dir)
+	if got, _ := os.ReadFile(path); len(entries) != 1 || string(got) != "old" {
+		t.Errorf("after a failure there are %d files, and the old one reads %q", len(entries), got)
+	}
+}
+
+type writerTo func(io.Writer) (int64, error)
+
+func (f writerTo) WriteTo(w io.Writer) (int64, error) { return f(w) }
+
+func TestStyles(t *testing.T) {
+	var names []string
+	for i := range 50 {
+		names = append(names, fmt.Sprintf("method-%d", i))
+	}
+	styles := assign(slices.Concat(names, []string{"pread", "mmap"}), map[string]style{})
+	if got, want := styles["pread"], known["pread"]; got != want {
+		t.Errorf("pread is drawn as %v, want its fixed style %v", got, want)
+	}
+	pairs := map[[2]int]string{}
+	for name, s := range styles {
+		p := [2]int{s.color, s.shape}
+		if other, ok := pairs[p]; ok {
+			t.Errorf("%s and %s share colour and shape", name, other)
+		}
+		pairs[p] = name
+	}
+	alone := assign([]string{"io_uring"}, map[string]style{})["io_uring"]
+	if got := assign([]string{"a", "io_uring"}, map[string]style{})["io_uring"]; got != alone {
+		t.Errorf("io_uring is %v beside another method and %v alone", got, alone)
+	}
+	many := assign(make([]string, 0), map[string]style{})
+	for i := range 1000 { // more than there are styles: repeats, and ends
+		assign([]string{fmt.Sprint(i)}, many)
+	}
+}
+
+func TestTicks(t *testing.T) {
+	labels := func(a yAxis) string {
+		var got []string
+		for _, tick := range a.ticks {
+			if tick.Label != "" {
+				got = append(got, tick.Label)
+			}
+		}
+		return strings.Join(got, " ")
+	}
+	for _, tt := range []struct {
+		axis yAxis
+		want string
+	}{
+		{linearAxis(0.1, 12), "0 2 4 6 8 10 12"},
+		{linearAxis(0, 0), "0 0.2 0.4 0.6 0.8 1"},
+		{linearAxis(-3, 3), "−3 −2 −1 0 1 2 3"},
+		{linearAxis(0, 0.08), "0 0.02 0.04 0.06 0.08"},
+		{logAxis(32, 262144, false), "10 100 1,000 10,000 100,000 1,000,000"},
+		{logAxis(200, 400, true), "0 100 200 500 1,000"},
+		{logAxis(math.Inf(1), math.Inf(-1), true), "0 1 2 5 10"},
+	} {
+		if got := labels(tt.axis); got != tt.want {
+			t.Errorf("ticks are %q, want %q", got, tt.want)
+		}
+	}
+}
+
+// TestImports holds the line that DESIGN draws: charts know only the format.
+func TestImports(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(string(src), "\n") {
+			if strings.HasPrefix(strings.TrimSpace(line), `"iopath/`) && strings.TrimSpace(line) != `"iopath/internal/summary"` {
+				t.Errorf("%s imports %s", f, strings.TrimSpace(line))
+			}
+		}
+	}
+}
