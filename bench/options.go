@@ -1,0 +1,348 @@
+package bench
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/units"
+
+	"iopath/internal/host"
+	"iopath/internal/peer"
+	"iopath/workloads"
+	"iopath/workloads/iomethod"
+)
+
+// Options choose the cells and where their files are. The zero value of a
+// dimension stands for the profile's choice.
+type Options struct {
+	Profile    string   // see Profiles
+	Workloads  []string // see Workloads
+	Methods    []string // by their registered names
+	Patterns   []string // see workloads.Patterns
+	Caches     []string // see Caches
+	Transports []string // see peer.Transports
+	Consumers  []string // see workloads.Consumers
+	Blocks     []int    // bytes
+	Size       int64    // bytes of the data files; 0: chosen by DefaultSizes
+	Dir        string   // of the data files; empty: .iopath beside go.mod
+	File       string   // a file of the user's own in place of the data files
+	Counter    string   // see Counters
+}
+
+// Workloads names what is measured, as the benchmarks are called.
+var Workloads = []string{"read", "send"}
+
+// Caches names the states of the page cache that a cell can start from.
+var Caches = []string{"warm", "cold"}
+
+// Counters names the ways to count system calls. With auto, the kernel's
+// tracepoints where they may be used, else a traced child process.
+var Counters = []string{"auto", "tracepoint", "ptrace", "none"}
+
+// A Profile is a choice of cells, and of the effort that iopath bench spends.
+type Profile struct {
+	Name, Doc string
+	// Cells is the choice; what it leaves open is every value there is.
+	Cells Options
+	// BenchTime is how long each cell is timed in a round, in the syntax of
+	// go test -benchtime.
+	BenchTime string
+	// Rounds is how many rounds there are at most, Time when none starts any more.
+	Rounds int
+	Time   time.Duration
+}
+
+// Profiles are the ready choices, the default one first.
+var Profiles = []Profile{
+	{
+		Name:      "standard",
+		Doc:       "what make bench runs: every method, warm and cold; under 5 minutes",
+		Cells:     Options{Consumers: []string{"sum"}, Blocks: []int{4 << 10, 64 << 10, 1 << 20}},
+		BenchTime: "100ms", Rounds: 10, Time: 210 * time.Second,
+	},
+	{
+		Name: "quick",
+		Doc:  "warm cells, TCP alone; under 1 minute",
+		Cells: Options{
+			Caches: []string{"warm"}, Transports: []string{"tcp"},
+			Consumers: []string{"sum"}, Blocks: []int{4 << 10, 64 << 10, 1 << 20},
+		},
+		BenchTime: "100ms", Rounds: 6, Time: 40 * time.Second,
+	},
+	{
+		Name:      "full",
+		Doc:       "every consumer, and blocks from 4 KiB to 4 MiB; an hour or so",
+		Cells:     Options{Blocks: []int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}},
+		BenchTime: "300ms", Rounds: 10,
+	},
+}
+
+// ProfileNamed returns the profile of that name, or the default one for "".
+func ProfileNamed(name string) (Profile, error) {
+	for _, p := range Profiles {
+		if p.Name == cmp.Or(name, Profiles[0].Name) {
+			return p, nil
+		}
+	}
+	var known []string
+	for _, p := range Profiles {
+		known = append(known, p.Name)
+	}
+	return Profile{}, usage("-profile %q is unknown (known: %s)", name, strings.Join(known, ", "))
+}
+
+// ErrUsage is matched by errors that are the user's to mend: a flag, a file, a
+// place. Nothing was measured, and nothing was left behind.
+var ErrUsage = errors.New("wrong use")
+
+func usage(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+type usageError struct{ error }
+
+func (e *usageError) Is(target error) bool { return target == ErrUsage }
+func (e *usageError) Unwrap() error        { return e.error }
+
+// Register declares the flags that fill the options.
+func (o *Options) Register(fs *flag.FlagSet) {
+	fs.StringVar(&o.Profile, "profile", Profiles[0].Name, profileUsage())
+	list := func(p *[]string, name, what string) {
+		fs.Var((*listFlag)(p), name, what+", separated by commas")
+	}
+	list(&o.Workloads, "workloads", "`workloads`: "+strings.Join(Workloads, ","))
+	list(&o.Methods, "methods", "`methods` by name: see iopath methods")
+	list(&o.Patterns, "patterns", "`patterns` of a read: "+strings.Join(workloads.Patterns, ","))
+	list(&o.Caches, "cache", "page cache `states`: "+strings.Join(Caches, ","))
+	list(&o.Transports, "transports", "`sockets` of a send: "+strings.Join(peer.Transports, ","))
+	list(&o.Consumers, "consume", "what a read does with the bytes, `consumers`: "+strings.Join(workloads.Consumers, ","))
+	fs.Var((*blocksFlag)(&o.Blocks), "blocks", "bytes of one call, `sizes` such as 4KiB,64KiB, separated by commas")
+	fs.Var((*sizeFlag)(&o.Size), "size", "`bytes` of the data files, such as 256MiB (default: beyond the last-level cache, within an eighth of memory)")
+	fs.StringVar(&o.Dir, "dir", "", "`directory` of the data files (default: .iopath beside go.mod)")
+	fs.StringVar(&o.File, "file", "", "read this `file` instead of data files; it is never changed")
+	fs.StringVar(&o.Counter, "counter", "auto", "`way` to count system calls: "+strings.Join(Counters, ", "))
+}
+
+func profileUsage() string {
+	lines := []string{"`name` of a ready choice:"}
+	for _, p := range Profiles {
+		lines = append(lines, fmt.Sprintf("%s (%s)", p.Name, p.Doc))
+	}
+	return strings.Join(lines, "\n")
+}
+
+type listFlag []string
+
+func (l *listFlag) String() string { return strings.Join(*l, ",") }
+func (l *listFlag) Get() any       { return []string(*l) }
+func (l *listFlag) Set(v string) error {
+	*l = strings.Split(v, ",")
+	return nil
+}
+
+type sizeFlag int64
+
+func (s *sizeFlag) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return units.Base2Bytes(*s).String()
+}
+func (s *sizeFlag) Get() any { return int64(*s) }
+func (s *sizeFlag) Set(v string) error {
+	n, err := parseSize(v)
+	*s = sizeFlag(n)
+	return err
+}
+
+type blocksFlag []int
+
+func (b *blocksFlag) String() string {
+	var sizes []string
+	for _, n := range *b {
+		sizes = append(sizes, units.Base2Bytes(n).String())
+	}
+	return strings.Join(sizes, ",")
+}
+func (b *blocksFlag) Get() any { return []int(*b) }
+func (b *blocksFlag) Set(v string) error {
+	*b = nil
+	for _, s := range strings.Split(v, ",") {
+		n, err := parseSize(s)
+		if err != nil {
+			return err
+		}
+		if n > MaxBlock {
+			return fmt.Errorf("a block of %s is more than %s", s, units.Base2Bytes(MaxBlock))
+		}
+		*b = append(*b, int(n))
+	}
+	return nil
+}
+
+// MaxBlock is the largest block in bytes: Linux moves at most 2 GiB less a page
+// in one call, and the buffers are to fit into memory.
+const MaxBlock = 1 << 30
+
+// parseSize reads a number of bytes above zero, such as 64KiB or 1000.
+func parseSize(s string) (int64, error) {
+	n, err := units.ParseBase2Bytes(s)
+	if err != nil {
+		// A bare number is a number of bytes; the library wants a unit.
+		n, err = units.ParseBase2Bytes(s + "B")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a size (write 4096, 4KiB, 1MiB, 1GiB)", s)
+	}
+	if n <= 0 {
+		return 0, fmt.Errorf("%q is not above zero bytes", s)
+	}
+	return int64(n), nil
+}
+
+// Check returns the error that [Open] would return without having made anything.
+func (o Options) Check() error {
+	_, err := o.resolve()
+	return err
+}
+
+// resolve checks the options and fills in what they leave open.
+func (o Options) resolve() (Options, error) {
+	p, err := ProfileNamed(o.Profile)
+	if err != nil {
+		return o, err
+	}
+	o.Profile = p.Name
+	var names []string
+	for _, m := range iomethod.All() {
+		names = append(names, m.Name)
+	}
+	for _, dim := range []struct {
+		flag             string
+		chosen           *[]string
+		profile, allowed []string
+	}{
+		{"-workloads", &o.Workloads, p.Cells.Workloads, Workloads},
+		{"-methods", &o.Methods, p.Cells.Methods, names},
+		{"-patterns", &o.Patterns, p.Cells.Patterns, workloads.Patterns},
+		{"-cache", &o.Caches, p.Cells.Caches, Caches},
+		{"-transports", &o.Transports, p.Cells.Transports, peer.Transports},
+		{"-consume", &o.Consumers, p.Cells.Consumers, workloads.Consumers},
+	} {
+		if *dim.chosen == nil {
+			*dim.chosen = dim.profile
+		}
+		if *dim.chosen == nil {
+			*dim.chosen = dim.allowed
+		}
+		for _, v := range *dim.chosen {
+			if !slices.Contains(dim.allowed, v) {
+				return o, usage("%s: %q is unknown (known: %s)", dim.flag, v, strings.Join(dim.allowed, ", "))
+			}
+		}
+	}
+	if !slices.Contains(Counters, cmp.Or(o.Counter, "auto")) {
+		return o, usage("-counter: %q is unknown (known: %s)", o.Counter, strings.Join(Counters, ", "))
+	}
+	if o.Blocks == nil {
+		o.Blocks = p.Cells.Blocks
+	}
+	if o.File != "" {
+		return o, o.checkFile()
+	}
+	if o.Dir == "" {
+		if o.Dir, err = DefaultDir(); err != nil {
+			return o, err
+		}
+	}
+	return o, o.checkSize()
+}
+
+func (o *Options) checkFile() error {
+	if o.Size != 0 || o.Dir != "" {
+		return usage("-file stands for the data files: leave out -size and -dir")
+	}
+	f, err := os.Open(o.File)
+	if err != nil {
+		return usage("-file: %w (name a file that you may read)", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return usage("-file: %w", err)
+	}
+	if !st.Mode().IsRegular() {
+		return usage("-file %s is not a regular file: %s (name a file)", o.File, st.Mode())
+	}
+	o.Size = st.Size()
+	if o.Size == 0 {
+		return usage("-file %s is empty (name a file of at least one block)", o.File)
+	}
+	return o.checkSize()
+}
+
+// checkSize refuses a file smaller than a block: such a cell would measure
+// another block than it says.
+func (o *Options) checkSize() error {
+	for _, block := range o.Blocks {
+		if o.Size != 0 && o.Size < int64(block) {
+			return usage("a file of %s is smaller than a block of %s (take smaller -blocks or a larger file)",
+				units.Base2Bytes(o.Size), units.Base2Bytes(block))
+		}
+	}
+	return nil
+}
+
+// dataDir is the name of the directory of the data files.
+const dataDir = ".iopath"
+
+// DefaultDir is where data files go: beside the go.mod of the module that the
+// benchmarks run in, or in the working directory where there is none.
+func DefaultDir() (string, error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := wd; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, dataDir), nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		if dir == filepath.Dir(dir) {
+			return filepath.Join(wd, dataDir), nil
+		}
+	}
+}
+
+// coldSize is the size of the cold cells' file where the user names none. What
+// a cold cell reads comes from the device, which no cache of the CPU hides, so
+// that it need not be larger than one.
+const coldSize = 128 << 20
+
+// DefaultSizes returns the bytes of the data files for warm and cold cells. The
+// warm one is the next power of two beyond one and a half times the last-level
+// cache, and at least 128 MiB, but at most an eighth of memory: the ceiling is
+// measured over as much again, and the cold file is there too.
+func DefaultSizes() (warm, cold int64) {
+	warm = 128 << 20
+	if llc, ok := host.LLC(); ok {
+		for warm < llc*3/2 {
+			warm *= 2
+		}
+	}
+	if mem, ok := host.Memory(); ok {
+		for warm > mem/8 && warm > 1<<20 {
+			warm /= 2
+		}
+	}
+	return warm, min(warm, coldSize)
+}

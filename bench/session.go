@@ -1,0 +1,277 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/alecthomas/units"
+
+	"iopath/internal/counters"
+	"iopath/internal/datafile"
+	"iopath/internal/host"
+	"iopath/internal/pagecache"
+	"iopath/internal/peer"
+	"iopath/workloads"
+	"iopath/workloads/iomethod"
+)
+
+// A Session holds what the cells of one process share: the options, the files,
+// the digests that jobs must come to, the CPUs. Its cells run one at a time.
+type Session struct {
+	opt   Options
+	files map[string]*dataFile // by the name of the cache state
+	want  map[wantKey]workloads.Digest
+	cpus  []int // that we may run on, ascending; empty where that cannot be told
+
+	counter string // how calls are counted: "tracepoint", "ptrace", or "" where they are not
+	why     error  // why they are not
+	keep    counters.Counter
+
+	ownTable bool // whether threads can have a descriptor table of their own
+	countAll bool // see Round
+}
+
+// A dataFile is the file that cells of a cache state read.
+type dataFile struct {
+	path    string
+	size    int64 // bytes
+	content io.ReaderAt
+	f       *os.File
+	// release ends the hold on its pages, which came in by pagecache.Load; nil
+	// where they are not held.
+	release func() error
+}
+
+type wantKey struct {
+	size     int64
+	block    int
+	consumer string
+}
+
+// Open checks the options and makes the data files where they are missing. An
+// error that matches [ErrUsage] is the user's to mend.
+func Open(ctx context.Context, o Options) (*Session, error) {
+	o, err := o.resolve()
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{opt: o, files: map[string]*dataFile{}, want: map[wantKey]workloads.Digest{}, countAll: true}
+	if s.cpus, err = host.AllowedCPUs(); err != nil {
+		s.cpus = nil // then nothing is pinned
+	}
+	if err := s.openFiles(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.openCounter()
+	s.ownTable = canOwnDescriptors()
+	return s, nil
+}
+
+func (s *Session) openFiles(ctx context.Context) error {
+	sizes := map[string]int64{"warm": s.opt.Size, "cold": s.opt.Size}
+	if s.opt.Size == 0 {
+		sizes["warm"], sizes["cold"] = DefaultSizes()
+	}
+	if err := s.checkSpace(sizes); err != nil {
+		return err
+	}
+	for _, cache := range s.opt.Caches {
+		d := &dataFile{path: s.opt.File, size: sizes[cache]}
+		if d.path == "" {
+			// Two files, so that no cold cell changes the folios that the warm
+			// ones find.
+			path, err := datafile.Ensure(ctx, s.opt.Dir, cache, d.size)
+			if err != nil {
+				return &usageError{err}
+			}
+			d.path, d.content = path, datafile.Content(d.size)
+		}
+		f, err := os.Open(d.path)
+		if err != nil {
+			return usage("open the file to read: %w (name one that you may read)", err)
+		}
+		d.f = f
+		if d.content == nil {
+			d.content = f
+		}
+		s.files[cache] = d
+	}
+	return nil
+}
+
+// checkSpace refuses to make the first data file where there is no room for the
+// second.
+func (s *Session) checkSpace(sizes map[string]int64) error {
+	if s.opt.File != "" {
+		return nil
+	}
+	var need int64
+	for _, cache := range s.opt.Caches {
+		if _, err := os.Stat(datafile.Path(s.opt.Dir, cache, sizes[cache])); err != nil {
+			need += sizes[cache]
+		}
+	}
+	if free, err := host.FreeSpace(s.opt.Dir); err == nil && free < need {
+		return usage("make the data files in %s: they need %s and %s is free (take a smaller -size, or another place with -dir)",
+			s.opt.Dir, units.Base2Bytes(need), units.Base2Bytes(free).Round(1))
+	}
+	return nil
+}
+
+// Close releases the session. The data files stay, for the next one.
+func (s *Session) Close() {
+	for _, d := range s.files {
+		d.letGo()
+		d.f.Close()
+	}
+	if s.keep != nil {
+		s.keep.Close()
+	}
+}
+
+// Size returns the bytes of the file that cells of the cache state read, or 0
+// where there are no such cells.
+func (s *Session) Size(cache string) int64 {
+	if d, ok := s.files[cache]; ok {
+		return d.size
+	}
+	return 0
+}
+
+// Dir is the directory that the files are in.
+func (s *Session) Dir() string {
+	if s.opt.File != "" {
+		return s.opt.File
+	}
+	return s.opt.Dir
+}
+
+// jobCPU and peerCPU are where the two sides run; -1 where they are not pinned,
+// because there is but one CPU, or none could be found.
+func (s *Session) jobCPU() int {
+	if len(s.cpus) < 2 {
+		return -1
+	}
+	return s.cpus[len(s.cpus)-1]
+}
+
+func (s *Session) peerCPU() int {
+	if len(s.cpus) < 2 {
+		return -1
+	}
+	return s.cpus[0]
+}
+
+// provable reports whether the cache state can be made and proven here.
+func (s *Session) provable(cache string) error {
+	d := s.files[cache]
+	if cache == "cold" {
+		if tmpfs, err := host.IsTmpfs(d.path); err == nil && tmpfs {
+			return fmt.Errorf("%s is on tmpfs, which has no device to be cold on (choose a disk with -dir)", d.path)
+		}
+	}
+	_, err := pagecache.Resident(d.f)
+	return err
+}
+
+// prepare brings the file into the cell's cache state and proves it.
+func (s *Session) prepare(cache string) error {
+	d := s.files[cache]
+	if cache == "cold" {
+		for _, other := range s.files {
+			if other.path != d.path {
+				continue
+			}
+			if err := other.letGo(); err != nil {
+				return err
+			}
+		}
+		return makeCold(d.f)
+	}
+	if r, err := pagecache.Resident(d.f); err != nil {
+		return err
+	} else if d.release != nil && r.Pages == r.Total {
+		return nil
+	}
+	if err := d.letGo(); err != nil {
+		return err
+	}
+	if err := pagecache.Load(d.f); err != nil {
+		return err
+	}
+	var err error
+	if d.release, err = pagecache.Hold(d.f); err != nil {
+		return err
+	}
+	return s.stillWarm()
+}
+
+// letGo lets the file's pages be evicted.
+func (d *dataFile) letGo() error {
+	if d.release == nil {
+		return nil
+	}
+	release := d.release
+	d.release = nil
+	return release()
+}
+
+// inFlight is how long the kernel may hold on to pages that a job has handed it:
+// what sendfile and splice put into a TCP socket cannot be evicted until the
+// receiver has acknowledged it, which it may put off for 200 ms.
+const inFlight = time.Second
+
+// makeCold evicts the file and proves it.
+func makeCold(f *os.File) error {
+	for deadline := time.Now().Add(inFlight); ; time.Sleep(5 * time.Millisecond) {
+		if err := pagecache.Evict(f); err != nil {
+			return err
+		}
+		r, err := pagecache.Resident(f)
+		if err != nil {
+			return err
+		}
+		if err = r.Cold(); err == nil || time.Now().After(deadline) {
+			return err
+		}
+		if err := peer.Flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// stillWarm proves the state of the warm file.
+func (s *Session) stillWarm() error {
+	r, err := pagecache.Resident(s.files["warm"].f)
+	if err != nil {
+		return err
+	}
+	return r.Warm()
+}
+
+// reference returns the digest that the consumer must come to over the whole
+// file, in pieces of that size, in whatever order.
+func (s *Session) reference(d *dataFile, block int, consumer string) (workloads.Digest, error) {
+	key := wantKey{d.size, block, consumer}
+	if want, ok := s.want[key]; ok {
+		return want, nil
+	}
+	want, err := workloads.Reference(consumer, workloads.Sequential(d.size, block), d.content)
+	if err == nil {
+		s.want[key] = want
+	}
+	return want, err
+}
+
+// method returns the method of the cell and checks that it still fits.
+func (c Cell) method() (iomethod.Method, error) {
+	m, ok := iomethod.Lookup(c.Method)
+	if !ok {
+		return m, usage("method %q is unknown (see iopath methods)", c.Method)
+	}
+	return m, nil
+}
