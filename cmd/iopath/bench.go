@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/units"
+	"github.com/urfave/cli/v3"
+
+	"iopath/bench"
+	"iopath/internal/host"
+	"iopath/internal/summary"
+	"iopath/internal/trial"
+	"iopath/plots"
+)
+
+// benchOptions are the flags of iopath bench beside those of the matrix.
+type benchOptions struct {
+	bench.Options
+	machine, run, results string
+	rounds                int
+	time                  time.Duration
+	benchTime             string
+	seed                  uint64
+	json                  bool
+}
+
+func (o *benchOptions) register(fs *flag.FlagSet) {
+	o.Options.Register(fs)
+	fs.StringVar(&o.results, "results", "results", "`directory` that runs land in, as MACHINE/RUN")
+	fs.StringVar(&o.machine, "machine", "", "`name` of this machine in the results (default: the host's)")
+	fs.StringVar(&o.run, "run", "", "`name` of the run (default: date, time and profile)")
+	fs.IntVar(&o.rounds, "rounds", 0, "at most so many `rounds` (default: the profile's)")
+	fs.DurationVar(&o.time, "time", 0, "start no round that would not end in this `time`, such as 4m (default: the profile's)")
+	fs.StringVar(&o.benchTime, "benchtime", "", "`time` of a cell in a round, such as 200ms or 3x (default: the profile's)")
+	fs.Uint64Var(&o.seed, "seed", 0, "`seed` of the order of cells (default: drawn, and recorded)")
+	fs.BoolVar(&o.json, "json", false, "print the table as JSON")
+}
+
+func benchCommand(stdout, stderr io.Writer) *cli.Command {
+	var o benchOptions
+	return &cli.Command{
+		Name:  "bench",
+		Usage: "measure, print the methods side by side, draw the charts",
+		Description: "Runs every cell of the matrix once a round, in random order, each round in a\n" +
+			"fresh process. Results, tables and charts land in results/MACHINE/RUN.\n" +
+			"Ctrl-C keeps the rounds that have ended.",
+		Flags: flags(o.register),
+		Action: func(ctx context.Context, c *cli.Command) error {
+			if c.Args().Present() {
+				return usage("iopath bench takes no arguments, got %q", c.Args().First())
+			}
+			return o.do(ctx, stdout, stderr)
+		},
+	}
+}
+
+// resultFile is where a run's directory keeps its results.
+func resultFile(run string) string { return filepath.Join(run, "bench.txt") }
+
+func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
+	profile, err := bench.ProfileNamed(o.Profile)
+	if err != nil {
+		return err
+	}
+	if o.rounds < 0 || o.time < 0 {
+		return usage("-rounds and -time must be above zero")
+	}
+	if o.rounds == 0 {
+		o.rounds = profile.Rounds
+	}
+	if o.time == 0 {
+		o.time = profile.Time
+	}
+	if o.benchTime == "" {
+		o.benchTime = profile.BenchTime
+	}
+	if o.seed == 0 {
+		o.seed = rand.Uint64()
+	}
+	if err := o.Options.Check(); err != nil {
+		return err
+	}
+	dir, out, err := o.create(profile)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	res, err := o.measure(ctx, out, stderr)
+	if res.Rounds == 0 {
+		// Nothing was measured: leave nothing behind.
+		os.RemoveAll(dir)
+		os.Remove(filepath.Dir(dir)) // where it is empty, like the next
+		os.Remove(o.results)
+		if err == nil {
+			err = fmt.Errorf("%w: no round had ended, nothing is kept", errInterrupted)
+		}
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w; %d rounds are kept in %s", err, res.Rounds, dir)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %d rounds are kept in %s (iopath table, iopath plot)", errInterrupted, res.Rounds, dir)
+	}
+	if err := o.show(dir, stdout); err != nil {
+		return err
+	}
+	fmt.Fprintf(stderr, "%d rounds: %s\nresults, tables and charts: %s\n", res.Rounds, res.Stopped, dir)
+	if len(res.Failed) > 0 {
+		fmt.Fprintf(stderr, "iopath: %d results failed, and are left out; the first: %s\n", len(res.Failed), res.Failed[0])
+		return errNo
+	}
+	return nil
+}
+
+// create makes the run's directory, which must be new, and its result file.
+func (o *benchOptions) create(profile bench.Profile) (dir string, out *os.File, err error) {
+	run := o.run
+	if run == "" {
+		run = time.Now().Format("2006-01-02T15-04-05") + "-" + profile.Name
+	}
+	machine := host.MachineName(o.machine)
+	if run != filepath.Base(run) || run == "." || run == ".." || machine == "" {
+		return "", nil, usage("-run %q, -machine %q: not a name (take letters, digits, - and _)", run, o.machine)
+	}
+	dir = filepath.Join(o.results, machine, run)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", nil, usage("make the run's directory: %w (choose another place with -results)", err)
+	}
+	if err := os.Mkdir(dir, 0o755); errors.Is(err, fs.ErrExist) {
+		return "", nil, usage("run %s exists (choose another name with -run)", dir)
+	} else if err != nil {
+		return "", nil, usage("make the run's directory: %w (choose another place with -results)", err)
+	}
+	out, err = os.OpenFile(resultFile(dir), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		os.Remove(dir)
+		return "", nil, usage("make the result file: %w (choose another place with -results)", err)
+	}
+	return dir, out, nil
+}
+
+// measure makes the data files, writes the header and runs the rounds.
+func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writer) (trial.Result, error) {
+	fmt.Fprintf(stderr, "preparing the data files\n")
+	s, err := bench.Open(ctx, o.Options)
+	if err != nil {
+		return trial.Result{}, err
+	}
+	defer s.Close()
+	cells, skips := s.Cells()
+	if len(cells) == 0 {
+		var why []string
+		for _, skip := range skips {
+			why = append(why, skip.String())
+		}
+		return trial.Result{}, usage("nothing to measure with these flags: %s", strings.Join(why, "; "))
+	}
+	var head bytes.Buffer
+	fmt.Fprintf(&head, "# iopath bench: profile=%s seed=%d benchtime=%s\n", o.Profile, o.seed, o.benchTime)
+	fmt.Fprintf(&head, "# date: %s\n", time.Now().UTC().Format(time.RFC3339))
+	if err := host.WriteConfig(&head, host.TestHeader("iopath/bench")); err != nil {
+		return trial.Result{}, err
+	}
+	if err := s.WriteHeader(&head, host.Options{Machine: o.machine}); err != nil {
+		return trial.Result{}, err
+	}
+	for _, skip := range skips {
+		fmt.Fprintf(&head, "# skipped: %v\n", skip)
+		fmt.Fprintf(stderr, "skipped: %v\n", skip)
+	}
+	if _, err := out.Write(head.Bytes()); err != nil {
+		return trial.Result{}, usage("write the results: %w (choose another place with -results)", err)
+	}
+	if llc, ok := host.LLC(); ok && s.Size("warm") != 0 && s.Size("warm") < llc*3/2 {
+		fmt.Fprintf(stderr, "note: the warm file has %s and the last-level cache %s: warm figures are the cache's, not memory's (take a larger -size)\n",
+			units.Base2Bytes(s.Size("warm")), units.Base2Bytes(llc))
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return trial.Result{}, err
+	}
+	fmt.Fprintf(stderr, "measuring %d cells, at most %d rounds\n", len(cells), o.rounds)
+	progress, _ := stderr.(*os.File)
+	return trial.Run{
+		Rounds: o.rounds, Time: o.time, Seed: o.seed, Results: len(cells), Out: out, Progress: progress,
+		Round: func(k int, rng *rand.Rand) ([]*exec.Cmd, error) {
+			r := bench.Round{Options: o.Options, BenchTime: o.benchTime, CountAll: k == 1}
+			for _, i := range rng.Perm(len(cells)) {
+				r.Cells = append(r.Cells, cells[i])
+			}
+			spec, err := json.Marshal(r)
+			if err != nil {
+				return nil, err
+			}
+			cmd := exec.Command(self, roundName)
+			cmd.Stdin = bytes.NewReader(spec)
+			return []*exec.Cmd{cmd}, nil
+		},
+	}.Do(ctx)
+}
+
+// show prints the table and writes the charts and the run's README.
+func (o *benchOptions) show(dir string, stdout io.Writer) error {
+	results, err := summary.ReadFiles(resultFile(dir))
+	if err != nil {
+		return err
+	}
+	table, err := results.Table("*")
+	if err != nil {
+		return err
+	}
+	charts, err := plots.Draw(results, dir)
+	if err != nil && !errors.Is(err, plots.ErrNoData) {
+		return err
+	}
+	if err := writeReport(dir, table, charts); err != nil {
+		return err
+	}
+	if o.json {
+		return table.JSON(stdout)
+	}
+	return table.Text(stdout, width(stdout))
+}
+
+// roundName is the command that a round's process is started with.
+const roundName = "round"
+
+func roundCommand(stdin io.Reader, stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:   roundName,
+		Usage:  "measure one round, as the JSON on standard input says: started by iopath bench",
+		Hidden: true,
+		Action: func(ctx context.Context, _ *cli.Command) error {
+			return bench.RunRound(ctx, stdin, stdout)
+		},
+	}
+}

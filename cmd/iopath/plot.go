@@ -1,0 +1,66 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+
+	"iopath/plots"
+)
+
+func plotCommand(stdout io.Writer) *cli.Command {
+	var (
+		o           plots.Chart
+		out, format string
+	)
+	return &cli.Command{
+		Name:      "plot",
+		Usage:     "draw charts of results",
+		ArgsUsage: "RUN or FILE...",
+		Description: "Without -unit, draws the suite's own charts. With -unit, draws one chart of any\n" +
+			"results in the Go benchmark format:\n\n" +
+			"   iopath plot -x /block -series /method -unit syscalls/op -filter '.name:Read /cache:warm' RUN",
+		Flags: flags(func(fs *flag.FlagSet) {
+			fs.StringVar(&out, "out", "", "`directory` for the charts (default: where the first results are)")
+			fs.StringVar(&format, "format", strings.Join(plots.Formats(), ","), "file `formats`, separated by commas")
+			fs.StringVar(&o.Unit, "unit", "", "draw one chart of this `unit`")
+			fs.StringVar(&o.X, "x", "/block", "`key` of the x axis")
+			fs.StringVar(&o.Series, "series", "/method", "`key` that tells the lines apart")
+			fs.StringVar(&o.Filter, "filter", "*", "`cells` to draw, in benchstat's filter syntax")
+			fs.StringVar(&o.Title, "title", "", "the chart's `title` (default: from unit and filter)")
+			fs.StringVar(&o.Name, "name", "", "the chart's file `name`, without its ending (default: from the unit)")
+			fs.BoolVar(&o.Log, "log", false, "draw the y axis in decades")
+		}),
+		Action: func(_ context.Context, c *cli.Command) error {
+			results, err := readResults(c)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				out = c.Args().First()
+				if st, err := os.Stat(out); err == nil && !st.IsDir() {
+					out = filepath.Dir(out)
+				}
+			}
+			var paths []string
+			if o.Unit == "" {
+				paths, err = plots.Draw(results, out, strings.Split(format, ",")...)
+			} else {
+				o.Title = cmp.Or(o.Title, fmt.Sprintf("%s by %s (%s)", o.Unit, strings.TrimPrefix(o.X, "/"), o.Filter))
+				o.Name = cmp.Or(o.Name, strings.NewReplacer("/", "-per-").Replace(o.Unit)+"-by-"+strings.Trim(o.X, "/."))
+				paths, err = o.Draw(results, out, strings.Split(format, ",")...)
+			}
+			for _, path := range paths {
+				fmt.Fprintln(stdout, path)
+			}
+			return err
+		},
+	}
+}
