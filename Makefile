@@ -1,0 +1,52 @@
+# Every target is a line over iopath (go run ./cmd/iopath COMMAND -h) or a script.
+#
+#   make bench                     measure, print the table, draw the charts
+#   make test                      everything that proves the suite
+#   make table [RUN=DIR]           the methods side by side, of the newest run or of DIR
+#   make plots [RUN=DIR]           redraw the charts of the newest run or of DIR
+#   make compare OLD=DIR NEW=DIR   two runs, by benchstat
+#   make doctor                    what this machine lets us measure
+#   make methods                   the methods, and README's table of them
+#   make harness                   what the harness costs beside a C loop and fio
+#   make clean                     remove the data files
+#
+# ARGS are handed on: make bench ARGS='-profile quick'
+
+GO     ?= go
+IOPATH := $(GO) run ./cmd/iopath
+# The newest run, if any.
+RUN    ?= $(patsubst %/bench.txt,%,$(firstword $(shell ls -t results/*/*/bench.txt 2>/dev/null)))
+
+.PHONY: bench test table plots compare doctor methods harness clean
+
+bench:
+	$(IOPATH) bench $(ARGS)
+
+test:
+	scripts/test.sh
+
+table:
+	$(IOPATH) table $(ARGS) $(RUN)
+
+plots:
+	$(IOPATH) plot $(ARGS) $(RUN)
+
+# Without -ignore, benchstat makes a table for each commit, kernel and so on, and
+# compares nothing.
+compare:
+	@test -n "$(OLD)" -a -n "$(NEW)" || { echo "make compare: which runs? (make compare OLD=results/M/R1 NEW=results/M/R2)" >&2; exit 2; }
+	$(GO) tool benchstat -ignore "$$(sed -n 's/^\([a-z][a-z0-9-]*\): .*/\1/p' $(OLD)/bench.txt $(NEW)/bench.txt | sort -u | paste -sd,)" \
+		old=$(OLD)/bench.txt new=$(NEW)/bench.txt
+
+doctor:
+	$(IOPATH) doctor $(ARGS)
+
+methods:
+	$(IOPATH) methods $(ARGS)
+	$(GO) test ./cmd/iopath -run TestReadmeMethods -update
+
+harness:
+	scripts/harness.sh $(ARGS)
+
+clean:
+	rm -rf .iopath

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Everything that proves the suite: what `make test` runs, and CI.
+#
+# It needs Go, make and git. What needs more (a C compiler, shellcheck, root, a
+# network) is skipped with a line "skipped: WHAT: WHY"; they are listed again at
+# the end.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+failed=()
+
+# step NAME COMMAND...: runs it, and shows what it printed if it fails.
+step() {
+	local name=$1 began=$SECONDS
+	shift
+	if "$@" >"$log/out" 2>&1; then
+		printf 'ok       %-12s %ds\n' "$name" $((SECONDS - began))
+	else
+		printf 'FAILED   %-12s %s\n' "$name" "$*"
+		cat "$log/out"
+		failed+=("$name")
+	fi
+	# What the tests themselves skipped, and why. The race detector's run repeats
+	# them, and skips what cannot be counted under it.
+	[ "$name" = race ] || awk '
+		/^=== (RUN|NAME|CONT)/ { test = $3 }
+		/^ +[a-z_]+\.go:[0-9]+: / { sub(/^ +[a-z_]+\.go:[0-9]+: /, ""); reason[test] = $0 }
+		/^ *--- SKIP/ { print "skipped: " $3 ": " reason[$3] }' "$log/out" >>"$log/skipped"
+}
+
+skip() {
+	echo "skipped: $1: $2" | tee -a "$log/skipped"
+}
+
+formatted() {
+	local bad
+	bad=$(gofmt -l .)
+	[ -z "$bad" ] || { echo "gofmt would change: $bad"; return 1; }
+}
+
+# Every cell once, on a small file: the path of each is proven where calls can be
+# counted.
+cells() {
+	go test ./bench -run '^$' -bench . -benchtime=1x -size=2MiB -dir="$log/data"
+}
+
+touch "$log/skipped"
+step gofmt formatted
+step vet go vet ./...
+step other-systems sh -c 'GOOS=darwin go vet ./... && GOOS=linux GOARCH=arm64 go vet ./...'
+step staticcheck go tool staticcheck ./...
+step actionlint go tool actionlint
+if go tool govulncheck ./... >"$log/vuln" 2>&1; then
+	echo "ok       govulncheck"
+elif grep -qiE 'dial|lookup|connect|timeout|403|forbidden|proxy' "$log/vuln"; then
+	skip govulncheck "its database cannot be reached"
+else
+	echo "FAILED   govulncheck"
+	cat "$log/vuln"
+	failed+=(govulncheck)
+fi
+step test go test -v ./...
+if command -v cc >/dev/null; then
+	step race env CGO_ENABLED=1 go test -race ./...
+else
+	skip "race detector" "cc is not installed"
+fi
+step cells cells
+if command -v shellcheck >/dev/null; then
+	step shellcheck shellcheck scripts/*.sh .ci/run
+else
+	skip shellcheck "shellcheck is not installed"
+fi
+step README scripts/readme.sh
+
+if [ -s "$log/skipped" ]; then
+	echo
+	echo "not tested here:"
+	sort -u "$log/skipped"
+fi
+if [ ${#failed[@]} -gt 0 ]; then
+	echo
+	echo "FAILED: ${failed[*]}"
+	exit 1
+fi
