@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -56,11 +57,18 @@ func canOwnDescriptors() bool {
 	return <-tried == nil
 }
 
-// anonymous returns n bytes of memory outside Go's heap, all of them present.
+// anonymous returns n bytes of memory outside Go's heap, in huge pages where the
+// kernel gives them: memory that is scattered over small pages is slower than the
+// page cache's large folios, and then methods would exceed the ceiling.
 func anonymous(n int64) (mem []byte, free func() error, err error) {
-	mem, err = unix.Mmap(-1, 0, int(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
+	mem, err = unix.Mmap(-1, 0, int(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("mmap", err)
+	}
+	// EINVAL where the kernel has none: then the pages are small.
+	if err := unix.Madvise(mem, unix.MADV_HUGEPAGE); err != nil && !errors.Is(err, unix.EINVAL) {
+		unix.Munmap(mem)
+		return nil, nil, os.NewSyscallError("madvise", err)
 	}
 	return mem, func() error { return os.NewSyscallError("munmap", unix.Munmap(mem)) }, nil
 }
