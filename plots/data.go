@@ -388,12 +388,20 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 	add("%s", "cpu")
 	add("%s CPUs", "cpus")
 	add("%s", "kernel")
-	switch fs, dev := value("fs"), value("device"); {
-	case fs != "" && dev != "":
-		facts = append(facts, fs+" on "+dev)
-	default:
-		add("%s", "fs")
-		add("%s", "device")
+	// The type of the filesystem and the name of the disk: their options and
+	// settings are for the table.
+	fs, _, _ := strings.Cut(value("fs"), " ")
+	var dev []string
+	for _, word := range strings.Fields(value("device")) {
+		if !strings.Contains(word, "=") {
+			dev = append(dev, word)
+		}
+	}
+	switch disk := strings.Join(dev, " "); {
+	case fs != "" && disk != "":
+		facts = append(facts, fs+" on "+disk)
+	case fs+disk != "":
+		facts = append(facts, fs+disk)
 	}
 	var sizes []string
 	for _, c := range used {
@@ -438,6 +446,8 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 	}
 	how := "Points: medians"
 	switch {
+	case exact && high == 1:
+		how = "Points: exact counts, of one round."
 	case exact:
 		how = "Points: exact counts, the same in every round."
 	case high == 1:
