@@ -180,6 +180,9 @@ func newBuffer(n int) []byte {
 	page := os.Getpagesize()
 	b := make([]byte, n+2*page)
 	skip := (offset - int(uintptr(unsafe.Pointer(&b[0]))%uintptr(page)) + page) % page
+	for i := 0; i < len(b); i += page {
+		b[i] = 0 // present before the first job, which may be a cold one
+	}
 	return b[skip:][:n:n]
 }
 
