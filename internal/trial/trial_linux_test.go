@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const manyLines = 20000
+
 // childEnv makes the test binary a round's process: "WHAT ARGUMENT".
 const childEnv = "TRIAL_TEST_CHILD"
 
@@ -30,6 +32,8 @@ func TestMain(m *testing.M) {
 	switch what {
 	case "print": // results, and ends well
 		fmt.Println(arg)
+	case "many": // results, half a megabyte of them
+		fmt.Print(strings.Repeat(arg+"\n", manyLines))
 	case "fail": // half a round, and a complaint
 		fmt.Println("BenchmarkHalf 1 1 ns/op")
 		fmt.Fprintln(os.Stderr, arg)
@@ -290,14 +294,16 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := out(t)
-	line := result(strings.Repeat("A", 100))
+	line := result("A")
 	limited := before
-	limited.Cur = uint64(len(head) + 250) // one round, and half of another
+	// One round, and half of another. Large, because the limit holds for what
+	// the testing package writes meanwhile, too.
+	limited.Cur = uint64(len(head) + manyLines*(len(line)+1)*3/2)
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limited); err != nil {
 		t.Skip(err)
 	}
 	res, err := Run{Rounds: 3, Out: f, Round: func(int, *rand.Rand) ([]*exec.Cmd, error) {
-		return []*exec.Cmd{child("print", line)}, nil
+		return []*exec.Cmd{child("many", line)}, nil
 	}}.Do(within(t))
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
@@ -305,9 +311,9 @@ func TestFullDisk(t *testing.T) {
 	if !errors.Is(err, unix.EFBIG) || !strings.HasPrefix(err.Error(), "keep round 2: ") || res.Rounds != 1 {
 		t.Errorf("Do = %+v, %v, want 1 round, and that the second cannot be kept: EFBIG", res, err)
 	}
-	want := []string{"goos: linux", "# round 1: seed=0 took=T", line}
+	want := append([]string{"goos: linux", "# round 1: seed=0 took=T"}, slices.Repeat([]string{line}, manyLines)...)
 	if got := written(t, f); !slices.Equal(got, want) {
-		t.Errorf("written %q, want the first round alone: %q", got, want)
+		t.Errorf("written %d lines, want the first round's alone: %d", len(got), len(want))
 	}
 }
 
