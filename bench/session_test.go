@@ -198,7 +198,7 @@ func checkCalls(t *testing.T, c Cell, r *benchfmt.Result) {
 		"": 0, "null": 0, "pread": plan.Pieces(), "read": plan.Pieces() + seeks, "os.File": plan.Pieces() + seeks,
 		"mmap": 3, // fstat, mmap, munmap
 	} {
-		if c.Method == method && got != float64(want) && !(instrumented() && got == float64(want)+0.5) {
+		if c.Method == method && got != float64(want) && !(instrumented() && got == float64(want)+1) {
 			t.Errorf("%s: %v syscalls/op, want %d", c.Name(), got, want)
 		}
 	}
