@@ -114,11 +114,16 @@ func examine(dir string) []finding {
 func examineCounter() finding {
 	f := finding{What: "system calls", OK: true, State: "counted by the kernel's tracepoints"}
 	c, err := counters.OpenTracepoint()
-	if err != nil {
-		return finding{What: f.What, State: err.Error(), Remedy: "run as root; until then there is no syscalls/op"}
+	if err == nil {
+		c.Close()
+		return f
 	}
-	c.Close()
-	return f
+	traceErr := counters.ProbeTrace()
+	if traceErr == nil {
+		f.State = "counted by a traced child, in the first round: 20 µs a call (as root: by the kernel's tracepoints, in every round)"
+		return f
+	}
+	return finding{What: f.What, State: err.Error() + "; " + traceErr.Error(), Remedy: "until then there is no syscalls/op"}
 }
 
 func examineDeviceBytes() finding {
