@@ -111,7 +111,7 @@ type tracedCell struct {
 // countTraced runs the cell's jobs in a process of their own under ptrace: the
 // running program, started again.
 func (s *Session) countTraced(c Cell) (counters.Calls, error) {
-	spec := tracedCell{s.opt, c}
+	spec := tracedCell{s.given, c}
 	spec.Options.Counter = "none"
 	env, err := json.Marshal(spec)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 // A Session holds what the cells of one process share: the options, the files,
 // the digests that jobs must come to, the CPUs. Its cells run one at a time.
 type Session struct {
+	given Options // as they were given, for a process that is to open the same
 	opt   Options
 	files map[string]*dataFile // by the name of the cache state
 	want  map[wantKey]workloads.Digest
@@ -54,11 +55,12 @@ type wantKey struct {
 // Open checks the options and makes the data files where they are missing. An
 // error that matches [ErrUsage] is the user's to mend.
 func Open(ctx context.Context, o Options) (*Session, error) {
+	given := o
 	o, err := o.resolve()
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{opt: o, files: map[string]*dataFile{}, want: map[wantKey]workloads.Digest{}, countAll: true}
+	s := &Session{given: given, opt: o, files: map[string]*dataFile{}, want: map[wantKey]workloads.Digest{}, countAll: true}
 	if s.cpus, err = host.AllowedCPUs(); err != nil {
 		s.cpus = nil // then nothing is pinned
 	}
