@@ -162,7 +162,9 @@ func traced(ctx context.Context) (started bool, err error) {
 		return true, err
 	}
 	defer s.Close()
-	return true, s.with(spec.Cell, func(t *task) error {
+	// Not timed, and so not alone: a job that takes 20 µs a call gives Go's
+	// scheduler every occasion to move it to another thread.
+	return true, s.with(spec.Cell, false, func(t *task) error {
 		// The parent has made the file warm, and holds it.
 		if t.cache == "warm" {
 			if err := s.stillWarm(); err != nil {

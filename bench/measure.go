@@ -30,7 +30,7 @@ type task struct {
 // b's goroutine stays locked to its thread, which is not fit for others any more,
 // and must end.
 func (s *Session) Run(b *testing.B, c Cell) error {
-	return s.with(c, func(t *task) error {
+	return s.with(c, true, func(t *task) error {
 		if t.cache == "warm" {
 			if err := s.prepare(t.cache); err != nil {
 				return err
@@ -78,15 +78,19 @@ func (s *Session) Run(b *testing.B, c Cell) error {
 		if counted {
 			own, scheduler := calls.Split(t.declared)
 			b.ReportMetric(own, "syscalls/op")
-			b.ReportMetric(scheduler, "sched-syscalls/op")
+			// A traced raw job is not alone, as the timed one is.
+			if t.idiomatic || s.counter != "ptrace" {
+				b.ReportMetric(scheduler, "sched-syscalls/op")
+			}
 		}
 		return nil
 	})
 }
 
 // with makes the calling thread fit for the cell's jobs, opens its task, and
-// calls do.
-func (s *Session) with(c Cell, do func(*task) error) (err error) {
+// calls do. Jobs that are timed run with Go's scheduler out of the way where
+// their method allows it.
+func (s *Session) with(c Cell, timed bool, do func(*task) error) (err error) {
 	// One thread for the whole cell: counters and pinning are per thread.
 	runtime.LockOSThread()
 	restore, err := quieten(s.jobCPU())
@@ -104,8 +108,9 @@ func (s *Session) with(c Cell, do func(*task) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
-	if !t.idiomatic {
+	if timed && !t.idiomatic {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // see alone
+		time.Sleep(settle)
 		t.Job = alone(t.Job)
 	}
 	// No collection while the clock runs. What a cell allocates is freed after
@@ -126,6 +131,11 @@ func (s *Session) task(c Cell) (*task, error) {
 	return nil, fmt.Errorf("benchmark %q is unknown", c.Benchmark)
 }
 
+// settle lets goroutines that are waiting for their first turn have it before
+// the jobs: one that then blocks (os/signal's does) hands the only P to another
+// thread, and the job with it.
+const settle = 2 * time.Millisecond
+
 // alone keeps Go's scheduler out of a job that needs nothing of it. Sysmon asks
 // a goroutine that has run for 10 ms to step aside. One that is locked to its
 // thread then goes to sleep, and wakes another thread to be woken by it: three
@@ -143,15 +153,26 @@ func alone(j counters.Job) counters.Job {
 		Move: func() error {
 			runtime.UnlockOSThread()
 			defer runtime.LockOSThread()
-			return j.Move()
+			if err := j.Move(); err != nil {
+				// On another thread the job's descriptors are not there.
+				return errors.Join(moved(tid), err)
+			}
+			return nil
 		},
 		End: func() error {
-			if now := threadID(); now != tid {
-				return fmt.Errorf("the job moved from thread %d to %d: its method lets Go's scheduler in, and must be registered as idiomatic", tid, now)
+			if err := moved(tid); err != nil {
+				return err
 			}
 			return j.End()
 		},
 	}
+}
+
+func moved(from int) error {
+	if now := threadID(); now != from {
+		return fmt.Errorf("the job moved from thread %d to %d: Go's scheduler was let in (a method that goes through it must be registered as idiomatic)", from, now)
+	}
+	return nil
 }
 
 // once runs one job, untimed.
