@@ -39,12 +39,13 @@ var mayKnow = map[string][]string{
 	"iopath/internal/host":                   {},
 	"iopath/internal/datafile":               {"iopath/internal/host"},
 	"iopath/internal/peer":                   {"iopath/workloads", "iopath/workloads/iomethod"},
+	"iopath/internal/device":                 {"iopath/workloads/iomethod"},
 	"iopath/internal/trial":                  {},
 	"iopath/internal/summary":                {},
 	"iopath/plots":                           {"iopath/internal/summary"},
 	"iopath/bench": {
 		"iopath/workloads", "iopath/workloads/iomethod", "iopath/internal/counters", "iopath/internal/pagecache",
-		"iopath/internal/datafile", "iopath/internal/host", "iopath/internal/peer",
+		"iopath/internal/datafile", "iopath/internal/device", "iopath/internal/host", "iopath/internal/peer",
 	},
 	"iopath/internal/house": {},
 }
