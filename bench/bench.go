@@ -30,6 +30,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -39,6 +40,7 @@ import (
 	"strings"
 	"testing"
 
+	"iopath/internal/counters"
 	"iopath/internal/host"
 )
 
@@ -52,7 +54,7 @@ var (
 // declares the flags of [Options], and before the first benchmark prints the
 // machine's config lines. It returns the exit status.
 func Main(m *testing.M) int {
-	if started, err := traced(context.Background()); started {
+	if started, err := Child(context.Background()); started {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
@@ -109,14 +111,34 @@ func Run(b *testing.B) {
 var Units = []string{
 	"ns/op better=lower",
 	"MB/s better=higher",
+	"p50-ns better=lower",
+	"p99-ns better=lower",
+	"p999-ns better=lower",
+	"max-ns better=lower",
+	"late-% better=lower",
 	"cpu-ns/op better=lower",
+	"user-cpu-ns/op better=lower",
+	"sys-cpu-ns/op better=lower",
 	"peer-cpu-ns/op better=lower",
+	"peer-user-cpu-ns/op better=lower",
+	"peer-sys-cpu-ns/op better=lower",
 	"syscalls/op better=lower assume=exact",
 	"sched-syscalls/op better=lower",
 	"minflt/op better=lower",
 	"majflt/op better=lower",
 	"ctxsw/op better=lower",
+	"voluntary-ctxsw/op better=lower",
+	"involuntary-ctxsw/op better=lower",
+	"tlb-shootdowns/op better=lower",
+	"cycles/op better=lower",
+	"instructions/op better=lower",
+	"llc-misses/op better=lower",
+	"dtlb-misses/op better=lower",
 	"device-B/op better=lower",
+	"device-written-B/op better=lower",
+	"read-amplification better=lower",
+	"resident-before-% better=lower",
+	"resident-after-% better=lower",
 	"B/op better=lower",
 	"allocs/op better=lower",
 }
@@ -138,7 +160,19 @@ func (s *Session) WriteHeader(w io.Writer, o host.Options) error {
 	if s.ownTable {
 		descriptors = "own"
 	}
-	facts = append(facts, host.Fact{Key: "counter", Value: counter}, host.Fact{Key: "descriptors", Value: descriptors})
+	hardware, names, lacks := counters.ProbeHardware()
+	if len(names) > 0 {
+		hardware += " (" + strings.Join(names, ", ") + ")"
+	}
+	latency := "closed loop"
+	if s.opt.Rate > 0 {
+		latency = fmt.Sprintf("open loop, %g blocks/s", s.opt.Rate)
+	}
+	facts = append(facts,
+		host.Fact{Key: "counter", Value: counter},
+		host.Fact{Key: "hardware-counters", Value: cmp.Or(hardware, "none")},
+		host.Fact{Key: "descriptors", Value: descriptors},
+		host.Fact{Key: "latency", Value: latency})
 	if err := host.WriteConfig(w, facts); err != nil {
 		return err
 	}
@@ -147,8 +181,14 @@ func (s *Session) WriteHeader(w io.Writer, o host.Options) error {
 			return err
 		}
 	}
-	if why != nil {
-		if _, err := fmt.Fprintf(w, "# skipped: syscalls/op: %v\n", why); err != nil {
+	for _, absent := range []struct {
+		what string
+		why  error
+	}{{"syscalls/op", why}, {"hardware counters", lacks}} {
+		if absent.why == nil {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "# skipped: %s: %s\n", absent.what, strings.ReplaceAll(absent.why.Error(), "\n", "; ")); err != nil {
 			return err
 		}
 	}

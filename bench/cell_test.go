@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -14,16 +15,43 @@ func TestCellName(t *testing.T) {
 		cell Cell
 		want string
 	}{
-		{Cell{"Read", "seq", "", "warm", "sum", 1 << 30, 64 << 10, "pread"}, "Read/pattern=seq/cache=warm/size=1GiB/block=64KiB/method=pread"},
-		{Cell{"Read", "rand", "", "cold", "touch", 128 << 20, 4 << 10, "mmap"}, "Read/pattern=rand/cache=cold/consume=touch/size=128MiB/block=4KiB/method=mmap"},
-		{Cell{"Read", "seq", "", "warm", "copy", 1000, 7, "os.File"}, "Read/pattern=seq/cache=warm/consume=copy/size=1000B/block=7B/method=os.File"},
-		{Cell{"Send", "", "tcp", "warm", "", 256 << 20, 1 << 20, "read+write"}, "Send/transport=tcp/cache=warm/size=256MiB/block=1MiB/method=read+write"},
-		{Cell{"Send", "", "unix", "cold", "", 1<<20 + 1, 1 << 20, "io.Copy"}, "Send/transport=unix/cache=cold/size=1MiB1B/block=1MiB/method=io.Copy"},
-		{Cell{"Ceiling", "rand", "", "", "sum", 1 << 30, 4 << 10, ""}, "Ceiling/pattern=rand/size=1GiB/block=4KiB"},
-		{Cell{"Ceiling", "seq", "", "", "touch", 1 << 30, 4 << 10, ""}, "Ceiling/pattern=seq/consume=touch/size=1GiB/block=4KiB"},
+		{Cell{Benchmark: "Read", Pattern: "seq", Cache: "warm", Consume: "sum", Size: 1 << 30, Block: 64 << 10, Method: "pread"}, "Read/pattern=seq/cache=warm/size=1GiB/block=64KiB/method=pread"},
+		{Cell{Benchmark: "Read", Pattern: "rand", Cache: "cold", Consume: "touch", Size: 128 << 20, Block: 4 << 10, Method: "mmap"}, "Read/pattern=rand/cache=cold/consume=touch/size=128MiB/block=4KiB/method=mmap"},
+		{Cell{Benchmark: "Read", Pattern: "sparse", Cache: "warm", Consume: "copy", Size: 1000, Block: 7, Method: "os.File"}, "Read/pattern=sparse/cache=warm/consume=copy/size=1000B/block=7B/method=os.File"},
+		{Cell{Benchmark: "Send", Transport: "tcp", Cache: "warm", Consume: "sum", Size: 256 << 20, Block: 1 << 20, Method: "read+write"}, "Send/transport=tcp/cache=warm/size=256MiB/block=1MiB/method=read+write"},
+		{Cell{Benchmark: "Send", Transport: "unix", Cache: "cold", Consume: "touch", Size: 1<<20 + 1, Block: 1 << 20, Method: "io.Copy"}, "Send/transport=unix/cache=cold/consume=touch/size=1MiB1B/block=1MiB/method=io.Copy"},
+		{Cell{Benchmark: "Ceiling", Pattern: "rand", Consume: "sum", Size: 1 << 30, Block: 4 << 10}, "Ceiling/pattern=rand/size=1GiB/block=4KiB"},
+		{Cell{Benchmark: "Ceiling", Transport: "tcp", Consume: "touch", Size: 1 << 30, Block: 4 << 10}, "Ceiling/transport=tcp/consume=touch/size=1GiB/block=4KiB"},
+		{Cell{Benchmark: "Device", Pattern: "rand", Size: 1 << 30, Block: 4 << 10, Depth: 32}, "Device/pattern=rand/size=1GiB/block=4KiB/depth=32"},
+		{Cell{Benchmark: "Floor", What: "syscall"}, "Floor/what=syscall"},
 	} {
 		if got := c.cell.Name(); got != c.want {
 			t.Errorf("name = %q, want %q", got, c.want)
+		}
+		// What was the usual consumer is not said.
+		if c.cell.Consume == usualConsumer {
+			c.cell.Consume = ""
+		}
+		for _, name := range []string{c.want, "Benchmark" + c.want, "Benchmark" + c.want + "-16"} {
+			if got, err := ParseCell(name); err != nil || got != c.cell {
+				t.Errorf("ParseCell(%q) = %+v, %v, want %+v", name, got, err, c.cell)
+			}
+		}
+	}
+}
+
+func TestParseCellRefuses(t *testing.T) {
+	for name, want := range map[string]string{
+		"":                            "benchmark \"\" is unknown",
+		"Sing/method=read":            "benchmark \"Sing\" is unknown",
+		"Read/method":                 "\"method\" is not a key=value",
+		"Read/method=":                "\"method=\" is not a key=value",
+		"Read/tempo=fast/method=read": "\"tempo=fast\" is not a key=value",
+		"Read/block=big/method=read":  "block: \"big\" is not a size",
+		"Device/depth=deep":           "depth: ",
+	} {
+		if _, err := ParseCell(name); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseCell(%q) = %v, want a usage error with %s", name, err, want)
 		}
 	}
 }
@@ -41,15 +69,22 @@ func TestCells(t *testing.T) {
 	want := []string{
 		"Read/pattern=seq/cache=warm/size=1MiB/block=4KiB/method=pread",
 		"Read/pattern=seq/cache=warm/size=1MiB/block=4KiB/method=null",
-		"Ceiling/pattern=seq/size=1MiB/block=4KiB",
 		"Read/pattern=seq/cache=cold/size=1MiB/block=4KiB/method=pread",
 		"Send/transport=unix/cache=warm/size=1MiB/block=4KiB/method=null",
 		"Send/transport=unix/cache=warm/size=1MiB/block=4KiB/method=sendfile",
 		"Send/transport=unix/cache=cold/size=1MiB/block=4KiB/method=sendfile",
+		"Ceiling/pattern=seq/size=1MiB/block=4KiB",
+		"Device/pattern=seq/size=1MiB/block=4KiB/depth=32",
+		"Ceiling/transport=unix/size=1MiB/block=4KiB",
+		"Floor/what=syscall",
+		"Floor/what=fault",
+		"Floor/what=clock",
 	}
 	if len(skips) > 0 {
 		t.Logf("skipped: %v", skips)
-		want = slices.DeleteFunc(want, func(name string) bool { return strings.Contains(name, "cache=cold") })
+		want = slices.DeleteFunc(want, func(name string) bool {
+			return strings.Contains(name, "cache=cold") || strings.HasPrefix(name, "Device")
+		})
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("cells:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

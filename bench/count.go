@@ -65,6 +65,20 @@ func (s *Session) count(c Cell, t *task) (calls counters.Calls, err error) {
 	return calls, calls.Prove(t.declared)
 }
 
+// warmUp brings the file into its state and runs the first job, as before the
+// timed ones.
+func (s *Session) warmUp(t *task) error {
+	if t.cache == "warm" {
+		if _, err := s.prepare(t.cache); err != nil {
+			return err
+		}
+	}
+	if t.cache == "cold" {
+		return nil
+	}
+	return t.once()
+}
+
 func (s *Session) countHere(t *task) (counters.Calls, error) {
 	c, err := counters.OpenTracepoint()
 	if err != nil {
@@ -90,7 +104,7 @@ func (s *Session) prepared(t *task) counters.Job {
 	job := t.Job
 	if t.cache == "cold" {
 		job.Begin = func() error {
-			if err := s.prepare(t.cache); err != nil {
+			if _, err := s.prepare(t.cache); err != nil {
 				return err
 			}
 			return t.Begin()
@@ -146,9 +160,10 @@ func (s *Session) countTraced(c Cell) (counters.Calls, error) {
 	return counters.Mean(calls), nil
 }
 
-// traced runs the jobs of a traced cell where this process was started for that.
-// Whoever can be started so calls it before anything else.
-func traced(ctx context.Context) (started bool, err error) {
+// Child runs the jobs of a traced cell where this process was started for that.
+// A program that counts cells calls it before anything else, and ends where it
+// was.
+func Child(ctx context.Context) (started bool, err error) {
 	env, started := os.LookupEnv(tracedEnv)
 	if !started {
 		return false, nil
@@ -162,12 +177,17 @@ func traced(ctx context.Context) (started bool, err error) {
 		return true, err
 	}
 	defer s.Close()
-	// Not timed, and so not alone: a job that takes 20 µs a call gives Go's
-	// scheduler every occasion to move it to another thread.
-	return true, s.with(spec.Cell, false, func(t *task) error {
-		// The parent has made the file warm, and holds it.
+	// The parent has made the file warm, and holds it.
+	return true, s.marked(spec.Cell, tracedJobs)
+}
+
+// marked runs the cell's jobs, each between two marks, and counts nothing. They
+// are not timed, and so not alone: one that takes 20 µs a call gives Go's
+// scheduler every occasion to move it to another thread.
+func (s *Session) marked(c Cell, jobs int) error {
+	return s.with(c, false, func(t *task) error {
 		if t.cache == "warm" {
-			if err := s.stillWarm(); err != nil {
+			if _, err := s.stillWarm(); err != nil {
 				return err
 			}
 		}
@@ -181,7 +201,104 @@ func traced(ctx context.Context) (started bool, err error) {
 			return err
 		}
 		defer marks.Close()
-		_, err = counters.Count(marks, tracedJobs, s.prepared(t))
+		_, err = counters.Count(marks, jobs, s.prepared(t))
 		return err
 	})
+}
+
+// find returns the first cell of the matrix that has the name's keys. Where the
+// name leaves them out, the cell is a sequential, warm one.
+func (s *Session) find(name string) (Cell, error) {
+	want, err := ParseCell(name)
+	if err != nil {
+		return want, err
+	}
+	if (want.Benchmark == "Read" || want.Benchmark == "Send") && want.Method == "" {
+		return want, usage("cell %q names no method (write it as %s)", name, exampleCell)
+	}
+	cells, skips := s.Cells()
+	for _, c := range cells {
+		if c.matches(want) && (want.Consume != "" || c.Consume == usualConsumer || c.Consume == "") {
+			return c, nil
+		}
+	}
+	for _, skip := range skips {
+		return want, usage("cell %q is not to be had here: %v", name, skip)
+	}
+	return want, usage("there is no cell %q (see iopath methods for the roles of a method, and iopath bench -h for the keys' values)", name)
+}
+
+// A Breakdown is what the jobs of one cell call, by name and per job. What has no
+// name here is "other".
+type Breakdown struct {
+	Cell      string             // its full name
+	Source    string             // "tracepoint" or "ptrace"
+	Bytes     int64              // of a job; 0 where it moves none
+	Calls     map[string]float64 // the job's own
+	Scheduler map[string]float64 // by which Go's scheduler put the thread to sleep and woke it
+}
+
+// CountCell counts the system calls of the cell that name stands for (see
+// [ParseCell]), and proves its path.
+func CountCell(ctx context.Context, o Options, name string) (b Breakdown, err error) {
+	err = onCell(ctx, o, name, func(s *Session, c Cell) error {
+		if s.counter == "" {
+			return fmt.Errorf("count the system calls: %w", s.why)
+		}
+		return s.with(c, true, func(t *task) error {
+			if err := s.warmUp(t); err != nil {
+				return err
+			}
+			calls, err := s.count(c, t)
+			if err != nil {
+				return err
+			}
+			own, sched := calls.Split(t.declared)
+			b = Breakdown{c.Name(), s.counter, t.bytes, own.ByName, sched.ByName}
+			for _, n := range own.ByName {
+				own.Total -= n
+			}
+			if own.Total > 0 {
+				b.Calls["other"] = own.Total
+			}
+			return nil
+		})
+	})
+	return b, err
+}
+
+// RunJobs runs jobs of the cell that name stands for, and neither times nor counts
+// them: for strace, perf or bpftrace to look at. Each job is between two signals
+// (rt_tgsigqueueinfo) that its thread sends itself.
+func RunJobs(ctx context.Context, o Options, name string, jobs int) error {
+	o.Counter = "none"
+	return onCell(ctx, o, name, func(s *Session, c Cell) error {
+		if c.Cache == "warm" {
+			if _, err := s.prepare(c.Cache); err != nil {
+				return err
+			}
+		}
+		return s.marked(c, jobs)
+	})
+}
+
+// onCell opens a session for one cell and hands it over, on a goroutine that ends
+// with its thread.
+func onCell(ctx context.Context, o Options, name string, do func(*Session, Cell) error) error {
+	want, err := ParseCell(name)
+	if err != nil {
+		return err
+	}
+	s, err := Open(ctx, o.narrowed(want))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	c, err := s.find(name)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error)
+	go func() { ended <- do(s, c) }()
+	return <-ended
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -10,18 +11,34 @@ import (
 
 	"iopath/internal/counters"
 	"iopath/internal/pagecache"
+	"iopath/internal/peer"
+	"iopath/workloads"
 	"iopath/workloads/iomethod"
 )
 
 // A task is a cell made ready: its job, and what is known of it.
 type task struct {
 	counters.Job
-	cache     string         // state to prove before each job; "" where no file is read
-	bytes     int64          // moved by a job; 0: the job has no throughput
-	declared  []string       // system calls that the job must be seen to make
-	idiomatic bool           // see iomethod.Method
-	peerCPU   *time.Duration // added up by End; nil without a peer
+	cache     string       // state to prove before each job; "" where no file is read
+	bytes     int64        // moved by a job; 0: the job has no throughput
+	declared  []string     // system calls that the job must be seen to make
+	idiomatic bool         // see iomethod.Method
+	peer      *peer.Report // CPU times added up by End; nil without a peer
 	close     func() error
+
+	// The blocks of a Read or a Send, which the latency pass times: what the job
+	// does, what it must come to, and who gets the bytes (nil for a Send). The
+	// job looks at them anew each time.
+	whole     bool // see iomethod.Method
+	plan      *iomethod.Plan
+	want      workloads.Digest
+	reference func(*iomethod.Plan) (workloads.Digest, error)
+	consume   iomethod.Consumer
+
+	// Of a Floor: how many steps a job has (else 0), how many of them must be
+	// minor faults, and how long all of them took so far.
+	steps, faults int
+	moving        time.Duration
 }
 
 // Run measures the cell: b is told its time and its metrics. An error means that
@@ -31,21 +48,27 @@ type task struct {
 // and must end.
 func (s *Session) Run(b *testing.B, c Cell) error {
 	return s.with(c, true, func(t *task) error {
+		var before, after residency
 		if t.cache == "warm" {
-			if err := s.prepare(t.cache); err != nil {
+			if err := before.note(s.prepare(t.cache)); err != nil {
 				return err
 			}
 		}
+		// The first job pays for the process: page tables, buffers, sockets.
 		if t.cache != "cold" {
-			// The first job pays for the process: page tables, buffers, sockets.
 			if err := t.once(); err != nil {
 				return err
 			}
 		}
-		used, peerUsed, err := s.time(b, t)
+		used, err := s.time(b, t, &before, &after)
 		if err != nil {
 			return err
 		}
+		var peerUsed peer.Report
+		if t.peer != nil {
+			peerUsed = *t.peer
+		}
+		elapsed := b.Elapsed()
 		var calls counters.Calls
 		counted := s.counts(c)
 		if counted {
@@ -53,8 +76,11 @@ func (s *Session) Run(b *testing.B, c Cell) error {
 				return err
 			}
 		}
+		if err := s.latency(b, t); err != nil {
+			return err
+		}
 		if t.cache == "warm" {
-			if err := s.stillWarm(); err != nil {
+			if err := after.note(s.stillWarm()); err != nil {
 				return err
 			}
 			// Stricter than residency: one page in a hundred read from the
@@ -63,28 +89,93 @@ func (s *Session) Run(b *testing.B, c Cell) error {
 				return fmt.Errorf("%w: %d bytes came from the device in %d jobs", pagecache.ErrNotWarm, used.DeviceBytes, b.N)
 			}
 		}
-
+		if t.cache == "cold" {
+			if err := s.slowEnough(float64(t.bytes) * float64(b.N) / elapsed.Seconds()); err != nil {
+				return err
+			}
+		}
+		if t.steps > 0 {
+			return t.reportStep(b, used, calls, counted)
+		}
 		jobs := float64(b.N)
-		b.ReportMetric(float64(used.CPU)/jobs, "cpu-ns/op")
-		b.ReportMetric(float64(used.MinorFaults)/jobs, "minflt/op")
-		b.ReportMetric(float64(used.MajorFaults)/jobs, "majflt/op")
-		b.ReportMetric(float64(used.Switches)/jobs, "ctxsw/op")
+		report := func(v float64, unit string) { b.ReportMetric(v/jobs, unit) }
+		report(float64(used.CPU), "cpu-ns/op")
+		report(float64(used.UserCPU), "user-cpu-ns/op")
+		report(float64(used.SystemCPU), "sys-cpu-ns/op")
+		report(float64(used.MinorFaults), "minflt/op")
+		report(float64(used.MajorFaults), "majflt/op")
+		report(float64(used.Voluntary+used.Involuntary), "ctxsw/op")
+		report(float64(used.Voluntary), "voluntary-ctxsw/op")
+		report(float64(used.Involuntary), "involuntary-ctxsw/op")
 		if used.HasDeviceBytes {
-			b.ReportMetric(float64(used.DeviceBytes)/jobs, "device-B/op")
+			report(float64(used.DeviceBytes), "device-B/op")
+			report(float64(used.DeviceWritten), "device-written-B/op")
+			if t.cache == "cold" {
+				report(float64(used.DeviceBytes)/float64(t.bytes), "read-amplification")
+			}
 		}
-		if t.peerCPU != nil {
-			b.ReportMetric(float64(peerUsed)/jobs, "peer-cpu-ns/op")
+		for i, has := range used.HasHardware {
+			if has {
+				report(float64(used.Hardware[i]), counters.HardwareNames[i]+"/op")
+			}
 		}
+		if t.peer != nil {
+			report(float64(peerUsed.CPU), "peer-cpu-ns/op")
+			report(float64(peerUsed.UserCPU), "peer-user-cpu-ns/op")
+			report(float64(peerUsed.SystemCPU), "peer-sys-cpu-ns/op")
+		}
+		before.report(b, "resident-before-%")
+		after.report(b, "resident-after-%")
 		if counted {
 			own, scheduler := calls.Split(t.declared)
-			b.ReportMetric(own, "syscalls/op")
+			b.ReportMetric(own.Total, "syscalls/op")
 			// A traced raw job is not alone, as the timed one is.
 			if t.idiomatic || s.counter != "ptrace" {
-				b.ReportMetric(scheduler, "sched-syscalls/op")
+				b.ReportMetric(scheduler.Total, "sched-syscalls/op")
+			}
+			if calls.HasShootdowns {
+				b.ReportMetric(calls.Shootdowns, "tlb-shootdowns/op")
 			}
 		}
 		return nil
 	})
+}
+
+// reportStep reports a Floor: one op is one step.
+func (t *task) reportStep(b *testing.B, used counters.Usage, calls counters.Calls, counted bool) error {
+	// One in a hundred may be the process's own.
+	if want := float64(b.N) * float64(t.faults); t.faults > 0 && math.Abs(float64(used.MinorFaults)-want) > want/100 {
+		return fmt.Errorf("%d minor faults in %d jobs, want %d in each", used.MinorFaults, b.N, t.faults)
+	}
+	steps := float64(b.N) * float64(t.steps)
+	b.ReportMetric(float64(t.moving)/steps, "ns/op")
+	b.ReportMetric(float64(used.MinorFaults)/steps, "minflt/op")
+	if counted {
+		own, _ := calls.Split(t.declared)
+		b.ReportMetric(own.Total/float64(t.steps), "syscalls/op")
+	}
+	return nil
+}
+
+// A residency is how much of the file was resident at a point of each job.
+type residency struct {
+	sum float64
+	n   int
+}
+
+// note takes in one count of the pages, unless there is an error instead.
+func (r *residency) note(now pagecache.Residency, err error) error {
+	if err == nil {
+		r.sum += now.Share()
+		r.n++
+	}
+	return err
+}
+
+func (r *residency) report(b *testing.B, unit string) {
+	if r.n > 0 {
+		b.ReportMetric(100*r.sum/float64(r.n), unit)
+	}
 }
 
 // with makes the calling thread fit for the cell's jobs, opens its task, and
@@ -127,6 +218,10 @@ func (s *Session) task(c Cell) (*task, error) {
 		return s.sendTask(c)
 	case "Ceiling":
 		return s.ceilingTask(c)
+	case "Device":
+		return s.deviceTask(c)
+	case "Floor":
+		return s.floorTask(c)
 	}
 	return nil, fmt.Errorf("benchmark %q is unknown", c.Benchmark)
 }
@@ -187,36 +282,41 @@ func (t *task) once() error {
 }
 
 // time is the timed pass: nothing is traced, nothing of ours allocates.
-func (s *Session) time(b *testing.B, t *task) (used counters.Usage, peerUsed time.Duration, err error) {
+func (s *Session) time(b *testing.B, t *task, before, after *residency) (used counters.Usage, err error) {
 	meter := counters.OpenMeter()
 	defer meter.Close()
-	if t.peerCPU != nil {
-		*t.peerCPU = 0 // forget the first job
+	if t.peer != nil {
+		*t.peer = peer.Report{} // forget the first job
 	}
+	t.moving = 0
 	if t.bytes > 0 {
 		b.SetBytes(t.bytes)
 	}
 	b.ReportAllocs()
+	// What the job before has left in the page cache, if there was one.
+	left := func() error {
+		if t.cache != "cold" || after.n == before.n {
+			return nil
+		}
+		return after.note(pagecache.Resident(s.files[t.cache].f))
+	}
 	for b.Loop() {
 		if t.cache == "cold" {
 			b.StopTimer()
-			if err := s.prepare(t.cache); err != nil {
-				return used, 0, err
+			if err := errors.Join(left(), before.note(s.prepare(t.cache))); err != nil {
+				return used, err
 			}
 			b.StartTimer()
 		}
 		if err := meter.Start(); err != nil {
-			return used, 0, err
+			return used, err
 		}
 		if err := t.once(); err != nil {
-			return used, 0, err
+			return used, err
 		}
 		if err := meter.Stop(); err != nil {
-			return used, 0, err
+			return used, err
 		}
 	}
-	if t.peerCPU != nil {
-		peerUsed = *t.peerCPU
-	}
-	return meter.Usage, peerUsed, nil
+	return meter.Usage, left()
 }

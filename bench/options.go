@@ -35,6 +35,7 @@ type Options struct {
 	Dir        string   // of the data files; empty: .iopath beside go.mod
 	File       string   // a file of the user's own in place of the data files
 	Counter    string   // see Counters
+	Rate       float64  // blocks a second that the latency pass asks for; 0: each after the one before
 }
 
 // Workloads names what is measured, as the benchmarks are called.
@@ -125,6 +126,13 @@ func (o *Options) Register(fs *flag.FlagSet) {
 	list(&o.Transports, "transports", "`sockets` of a send: "+strings.Join(peer.Transports, ","))
 	list(&o.Consumers, "consume", "what a read does with the bytes, `consumers`: "+strings.Join(workloads.Consumers, ","))
 	fs.Var((*blocksFlag)(&o.Blocks), "blocks", "bytes of one call, `sizes` such as 4KiB,64KiB, separated by commas")
+	fs.Float64Var(&o.Rate, "rate", 0, "time blocks that are due at this `rate` a second, each from when it was due (default: each after the one before)")
+	o.RegisterPlaces(fs)
+}
+
+// RegisterPlaces declares those of the flags that say where the files are and how
+// calls are counted.
+func (o *Options) RegisterPlaces(fs *flag.FlagSet) {
 	fs.Var((*sizeFlag)(&o.Size), "size", "`bytes` of the data files, such as 256MiB (default: beyond the last-level cache, within an eighth of memory)")
 	fs.StringVar(&o.Dir, "dir", "", "`directory` of the data files (default: .iopath beside go.mod)")
 	fs.StringVar(&o.File, "file", "", "read this `file` instead of data files; it is never changed")
@@ -192,6 +200,10 @@ func (b *blocksFlag) Set(v string) error {
 // in one call, and the buffers are to fit into memory.
 const MaxBlock = 1 << 30
 
+// MaxRate is the highest rate of an open loop: beyond it the clock takes longer
+// than there is between two blocks.
+const MaxRate = 1e7
+
 // parseSize reads a number of bytes above zero, such as 64KiB or 1000.
 func parseSize(s string) (int64, error) {
 	n, err := units.ParseBase2Bytes(s)
@@ -206,6 +218,40 @@ func parseSize(s string) (int64, error) {
 		return 0, fmt.Errorf("%q is not above zero bytes", s)
 	}
 	return int64(n), nil
+}
+
+// narrowed returns the options for one cell: what the name leaves open is the
+// usual.
+func (o Options) narrowed(c Cell) Options {
+	one := func(list *[]string, value string) {
+		if value != "" {
+			*list = []string{value}
+		}
+	}
+	one(&o.Methods, c.Method)
+	one(&o.Patterns, c.Pattern)
+	one(&o.Caches, c.Cache)
+	one(&o.Transports, c.Transport)
+	one(&o.Consumers, c.Consume)
+	if c.Consume == "" {
+		o.Consumers = []string{usualConsumer}
+	}
+	switch c.Benchmark {
+	case "Read":
+		o.Workloads = []string{"read"}
+	case "Send":
+		o.Workloads = []string{"send"}
+	case "Device":
+		o.Caches = []string{"cold"}
+	}
+	if c.Size != 0 && o.File == "" {
+		o.Size = c.Size
+	}
+	o.Blocks = []int{64 << 10}
+	if c.Block != 0 {
+		o.Blocks = []int{c.Block}
+	}
+	return o
 }
 
 // Check returns the error that [Open] would return without having made anything.
@@ -251,6 +297,9 @@ func (o Options) resolve() (Options, error) {
 	}
 	if !slices.Contains(Counters, cmp.Or(o.Counter, "auto")) {
 		return o, usage("-counter: %q is unknown (known: %s)", o.Counter, strings.Join(Counters, ", "))
+	}
+	if o.Rate < 0 || o.Rate > MaxRate || o.Rate != o.Rate {
+		return o, usage("-rate %v: not a number of blocks a second from 0 to %g", o.Rate, float64(MaxRate))
 	}
 	if o.Blocks == nil {
 		o.Blocks = p.Cells.Blocks

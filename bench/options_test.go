@@ -132,13 +132,13 @@ func TestResolveFillsIn(t *testing.T) {
 		in   Options
 		want Options
 	}{
-		{Options{Dir: dir}, Options{Profile: "standard", Workloads: Workloads, Methods: all, Patterns: []string{"seq", "rand"}, Caches: Caches,
+		{Options{Dir: dir}, Options{Profile: "standard", Workloads: Workloads, Methods: all, Patterns: []string{"seq", "rand", "sparse"}, Caches: Caches,
 			Transports: []string{"tcp", "unix"}, Consumers: []string{"sum"}, Blocks: standard, Dir: dir}},
 		{Options{Dir: dir, Profile: "quick", Methods: []string{"mmap"}, Caches: []string{"cold"}}, Options{Profile: "quick", Workloads: Workloads,
-			Methods: []string{"mmap"}, Patterns: []string{"seq", "rand"}, Caches: []string{"cold"}, Transports: []string{"tcp"},
+			Methods: []string{"mmap"}, Patterns: []string{"seq", "rand", "sparse"}, Caches: []string{"cold"}, Transports: []string{"tcp"},
 			Consumers: []string{"sum"}, Blocks: standard, Dir: dir}},
 		{Options{Dir: dir, Profile: "full", Blocks: []int{7}, Size: 7, Workloads: []string{"send"}}, Options{Profile: "full",
-			Workloads: []string{"send"}, Methods: all, Patterns: []string{"seq", "rand"}, Caches: Caches, Transports: []string{"tcp", "unix"},
+			Workloads: []string{"send"}, Methods: all, Patterns: []string{"seq", "rand", "sparse"}, Caches: Caches, Transports: []string{"tcp", "unix"},
 			Consumers: []string{"sum", "touch", "copy"}, Blocks: []int{7}, Size: 7, Dir: dir}},
 	} {
 		got, err := c.in.resolve()

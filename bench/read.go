@@ -23,7 +23,13 @@ func (s *Session) readTask(c Cell) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
-	want, err := s.reference(d, c.Block, c.Consume)
+	reference := func(p *iomethod.Plan) (workloads.Digest, error) {
+		if m.Idle {
+			return workloads.Digest{}, nil
+		}
+		return s.reference(d, c.Consume, c.Pattern, p)
+	}
+	want, err := reference(plan)
 	if err != nil {
 		return nil, err
 	}
@@ -32,20 +38,24 @@ func (s *Session) readTask(c Cell) (*task, error) {
 		return nil, err
 	}
 	t := &task{
-		Job: counters.Job{
-			Begin: func() error { consumer.Reset(); return nil },
-			Move:  func() error { return r.Read(plan, consumer.Consume) },
-			End:   func() error { return workloads.Verify(consumer.Digest, want) },
-		},
 		cache:     c.Cache,
-		bytes:     d.size,
+		bytes:     plan.Bytes(),
 		declared:  m.Reader.Calls,
 		idiomatic: m.Idiomatic,
+		whole:     m.Whole,
+		plan:      plan,
+		want:      want,
+		reference: reference,
+		consume:   consumer.Consume,
 		close:     r.Close,
+	}
+	t.Job = counters.Job{
+		Begin: func() error { consumer.Reset(); return nil },
+		Move:  func() error { return r.Read(t.plan, t.consume) },
+		End:   func() error { return workloads.Verify(consumer.Digest, t.want) },
 	}
 	if m.Idle {
 		t.idle()
-		t.End = func() error { return workloads.Verify(consumer.Digest, workloads.Digest{}) }
 	}
 	return t, nil
 }

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"errors"
-	"time"
 
 	"iopath/internal/counters"
 	"iopath/internal/peer"
@@ -19,13 +18,19 @@ func (s *Session) sendTask(c Cell) (_ *task, err error) {
 		return nil, err
 	}
 	d := s.files[c.Cache]
-	job, want := d.size, workloads.Digest{}
-	if m.Idle {
-		job = 0
-	} else if want, err = s.reference(d, peer.Block, peer.Consumer); err != nil {
+	plan := workloads.Sequential(d.size, c.Block)
+	reference := func(p *iomethod.Plan) (workloads.Digest, error) {
+		if m.Idle {
+			return workloads.Digest{}, nil
+		}
+		// The receiver has pieces of its own.
+		return s.reference(d, c.Consume, "seq", workloads.Sequential(p.Bytes(), peer.Block))
+	}
+	want, err := reference(plan)
+	if err != nil {
 		return nil, err
 	}
-	receiver, err := peer.Start(c.Transport, job, s.peerCPU())
+	receiver, err := peer.Start(c.Transport, c.Consume, s.peerCPU())
 	if err != nil {
 		return nil, err
 	}
@@ -33,30 +38,46 @@ func (s *Session) sendTask(c Cell) (_ *task, err error) {
 	if err != nil {
 		return nil, errors.Join(err, receiver.Close())
 	}
-	plan := workloads.Sequential(d.size, c.Block)
-	peerCPU := new(time.Duration)
 	t := &task{
-		Job: counters.Job{
-			Begin: receiver.Begin,
-			Move:  func() error { return sender.Send(plan) },
-			End: func() error {
-				report, err := receiver.Finish()
-				if err != nil {
-					return err
-				}
-				*peerCPU += report.CPU
-				return workloads.Verify(report.Digest, want)
-			},
-		},
 		cache:     c.Cache,
 		bytes:     d.size,
 		declared:  m.Sender.Calls,
 		idiomatic: m.Idiomatic,
-		peerCPU:   peerCPU,
+		whole:     m.Whole,
+		plan:      plan,
+		want:      want,
+		reference: reference,
 		close:     func() error { return errors.Join(sender.Close(), receiver.Close()) },
 	}
+	bytes := func() int64 {
+		if m.Idle {
+			return 0
+		}
+		return t.plan.Bytes()
+	}
+	t.Job = t.received(receiver, bytes, func() error { return sender.Send(t.plan) }, func() workloads.Digest { return t.want })
 	if m.Idle {
 		t.idle()
 	}
 	return t, nil
+}
+
+// received is a job whose bytes the receiver takes in and verifies. What that
+// costs it is added up in the task.
+func (t *task) received(r *peer.Receiver, bytes func() int64, move func() error, want func() workloads.Digest) counters.Job {
+	t.peer = new(peer.Report)
+	return counters.Job{
+		Begin: func() error { return r.Begin(bytes()) },
+		Move:  move,
+		End: func() error {
+			report, err := r.Finish()
+			if err != nil {
+				return err
+			}
+			t.peer.CPU += report.CPU
+			t.peer.UserCPU += report.UserCPU
+			t.peer.SystemCPU += report.SystemCPU
+			return workloads.Verify(report.Digest, want())
+		},
+	}
 }

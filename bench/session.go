@@ -33,6 +33,8 @@ type Session struct {
 
 	ownTable bool // whether threads can have a descriptor table of their own
 	countAll bool // see Round
+
+	deviceRate float64 // the best seen so far, in B/s: see slowEnough
 }
 
 // A dataFile is the file that cells of a cache state read.
@@ -46,10 +48,11 @@ type dataFile struct {
 	release func() error
 }
 
+// A wantKey stands for a plan and what is done with its bytes.
 type wantKey struct {
-	size     int64
-	block    int
-	consumer string
+	consumer, pattern string
+	size              int64 // of the file
+	block, pieces     int
 }
 
 // Open checks the options and makes the data files where they are missing. An
@@ -180,8 +183,8 @@ func (s *Session) provable(cache string) error {
 	return err
 }
 
-// prepare brings the file into the cell's cache state and proves it.
-func (s *Session) prepare(cache string) error {
+// prepare brings the file into the cell's cache state, and returns the proof.
+func (s *Session) prepare(cache string) (pagecache.Residency, error) {
 	d := s.files[cache]
 	if cache == "cold" {
 		for _, other := range s.files {
@@ -189,25 +192,23 @@ func (s *Session) prepare(cache string) error {
 				continue
 			}
 			if err := other.letGo(); err != nil {
-				return err
+				return pagecache.Residency{}, err
 			}
 		}
 		return makeCold(d.f)
 	}
-	if r, err := pagecache.Resident(d.f); err != nil {
-		return err
-	} else if d.release != nil && r.Pages == r.Total {
-		return nil
+	r, err := pagecache.Resident(d.f)
+	if err != nil || d.release != nil && r.Pages == r.Total {
+		return r, err
 	}
 	if err := d.letGo(); err != nil {
-		return err
+		return r, err
 	}
 	if err := pagecache.Load(d.f); err != nil {
-		return err
+		return r, err
 	}
-	var err error
 	if d.release, err = pagecache.Hold(d.f); err != nil {
-		return err
+		return r, err
 	}
 	return s.stillWarm()
 }
@@ -228,41 +229,43 @@ func (d *dataFile) letGo() error {
 const inFlight = time.Second
 
 // makeCold evicts the file and proves it.
-func makeCold(f *os.File) error {
+func makeCold(f *os.File) (r pagecache.Residency, err error) {
 	for deadline := time.Now().Add(inFlight); ; time.Sleep(5 * time.Millisecond) {
 		if err := pagecache.Evict(f); err != nil {
-			return err
+			return r, err
 		}
-		r, err := pagecache.Resident(f)
-		if err != nil {
-			return err
+		if r, err = pagecache.Resident(f); err != nil {
+			return r, err
 		}
 		if err = r.Cold(); err == nil || time.Now().After(deadline) {
-			return err
+			return r, err
 		}
 		if err := peer.Flush(); err != nil {
-			return err
+			return r, err
 		}
 	}
 }
 
 // stillWarm proves the state of the warm file.
-func (s *Session) stillWarm() error {
+func (s *Session) stillWarm() (pagecache.Residency, error) {
 	r, err := pagecache.Resident(s.files["warm"].f)
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.Warm()
 	}
-	return r.Warm()
+	return r, err
 }
 
-// reference returns the digest that the consumer must come to over the whole
-// file, in pieces of that size, in whatever order.
-func (s *Session) reference(d *dataFile, block int, consumer string) (workloads.Digest, error) {
-	key := wantKey{d.size, block, consumer}
+// reference returns the digest that the consumer must come to over a plan of that
+// pattern.
+func (s *Session) reference(d *dataFile, consumer, pattern string, p *iomethod.Plan) (workloads.Digest, error) {
+	key := wantKey{consumer, pattern, d.size, p.Block, p.Pieces()}
+	if pattern == "rand" && p.Bytes() == d.size {
+		key.pattern = "seq" // the order makes no difference to all of it
+	}
 	if want, ok := s.want[key]; ok {
 		return want, nil
 	}
-	want, err := workloads.Reference(consumer, workloads.Sequential(d.size, block), d.content)
+	want, err := workloads.Reference(consumer, p, d.content)
 	if err == nil {
 		s.want[key] = want
 	}

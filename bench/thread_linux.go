@@ -73,4 +73,22 @@ func anonymous(n int64) (mem []byte, free func() error, err error) {
 	return mem, func() error { return os.NewSyscallError("munmap", unix.Munmap(mem)) }, nil
 }
 
+// faulting returns memory of that many pages, small ones, and what to call so
+// that reading each of them is a fault that maps the zero page: nothing is
+// allocated and nothing copied.
+func faulting(pages int) (mem []byte, drop func() error, err error) {
+	mem, err = unix.Mmap(-1, 0, pages*os.Getpagesize(), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("mmap", err)
+	}
+	// EINVAL where the kernel has no huge pages.
+	if err := unix.Madvise(mem, unix.MADV_NOHUGEPAGE); err != nil && !errors.Is(err, unix.EINVAL) {
+		unix.Munmap(mem)
+		return nil, nil, os.NewSyscallError("madvise", err)
+	}
+	return mem, func() error { return os.NewSyscallError("madvise", unix.Madvise(mem, unix.MADV_DONTNEED)) }, nil
+}
+
+func unmap(mem []byte) error { return os.NewSyscallError("munmap", unix.Munmap(mem)) }
+
 func threadID() int { return unix.Gettid() }

@@ -18,4 +18,8 @@ func canOwnDescriptors() bool { return false }
 
 func anonymous(int64) ([]byte, func() error, error) { return nil, nil, errOther }
 
+func faulting(int) ([]byte, func() error, error) { return nil, nil, errOther }
+
+func unmap([]byte) error { return nil }
+
 func threadID() int { return 0 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"iopath/workloads/iomethod"
 )
 
 func TestRandomCoversEachPieceOnce(t *testing.T) {
@@ -82,13 +84,59 @@ func TestNewPlan(t *testing.T) {
 		if err != nil || p.Length != 10_001 || p.Block != 100 || p.Start != 0 {
 			t.Errorf("NewPlan(%q) = %+v, %v, want 10001 bytes in blocks of 100", pattern, p, err)
 		}
-		if got, want := p.Order != nil, pattern == "rand"; got != want {
+		if got, want := p.Order != nil, pattern != "seq"; got != want {
 			t.Errorf("NewPlan(%q) has an order: %v, want %v", pattern, got, want)
 		}
 	}
 	for _, pattern := range []string{"", "SEQ", "zipf"} {
-		if _, err := NewPlan(pattern, 1, 1); err == nil || !strings.Contains(err.Error(), "known: [seq rand]") {
+		if _, err := NewPlan(pattern, 1, 1); err == nil || !strings.Contains(err.Error(), "known: [seq rand sparse]") {
 			t.Errorf("NewPlan(%q) = %v, want an error that names the known ones", pattern, err)
+		}
+	}
+}
+
+func TestSparseIsTheStartOfRandom(t *testing.T) {
+	for _, c := range []struct {
+		size   int64
+		block  int
+		pieces int
+	}{{0, 4096, 0}, {1, 4096, 1}, {15 * 4096, 4096, 1}, {1 << 20, 4096, 16}, {1<<20 + 1, 4096, 16}} {
+		all, err := Random(c.size, c.block, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Sparse(c.size, c.block, 1)
+		if err != nil || p.Pieces() != c.pieces {
+			t.Errorf("Sparse(%d, %d) = %d pieces, %v, want %d", c.size, c.block, p.Pieces(), err, c.pieces)
+		} else if !slices.Equal(p.Order, all.Order[:c.pieces]) {
+			t.Errorf("Sparse(%d, %d) is not the start of Random", c.size, c.block)
+		}
+	}
+}
+
+func TestHead(t *testing.T) {
+	random, err := Random(10_001, 100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*iomethod.Plan{Sequential(10_001, 100), random} {
+		for _, n := range []int{0, 1, 100, 101, 102, math.MaxInt} {
+			head, want := Head(p, n), min(n, 101)
+			if head.Pieces() != want {
+				t.Errorf("Head(%d) has %d pieces, want %d", n, head.Pieces(), want)
+			}
+			var bytes int64
+			for i := range want {
+				off, size := head.Piece(i)
+				wantOff, wantSize := p.Piece(i)
+				if off != wantOff || size != wantSize {
+					t.Errorf("Head(%d): piece %d is %d bytes at %d, want %d at %d", n, i, size, off, wantSize, wantOff)
+				}
+				bytes += int64(size)
+			}
+			if head.Bytes() != bytes {
+				t.Errorf("Head(%d).Bytes() = %d, want %d", n, head.Bytes(), bytes)
+			}
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/units"
 	"github.com/urfave/cli/v3"
@@ -81,6 +82,7 @@ func doctorCommand(stdout io.Writer) *cli.Command {
 func examine(dir string) []finding {
 	all := []finding{
 		examineCounter(),
+		examineHardware(),
 		examineDeviceBytes(),
 		examineCold(dir),
 		examineResidency(),
@@ -88,6 +90,7 @@ func examine(dir string) []finding {
 		examineLLC(),
 		examineCPUs(),
 		examineGovernor(dir),
+		examineNoise(),
 	}
 	for _, m := range iomethod.All() {
 		if err := m.Available(); err != nil {
@@ -98,7 +101,8 @@ func examine(dir string) []finding {
 		{"cc", "race detector", "install a C compiler: make test then runs with -race"},
 		{"strace", "second opinion", "install strace: make test then checks counts against it"},
 		{"shellcheck", "shell scripts", "install shellcheck: make test then checks scripts/"},
-		{"fio", "peer", "install fio: scripts/harness.sh then compares with it"},
+		{"fio", "peer of reads", "install fio: make crosscheck then compares with it"},
+		{"iperf3", "peer of sends", "install iperf3: make crosscheck then compares with it"},
 	} {
 		f := finding{What: tool.what, OK: true}
 		if path, err := exec.LookPath(tool.name); err != nil {
@@ -133,6 +137,32 @@ func examineDeviceBytes() finding {
 		return finding{What: "device bytes", State: "/proc/thread-self/io does not tell them", Remedy: "take a kernel with CONFIG_TASK_IO_ACCOUNTING; until then there is no device-B/op"}
 	}
 	return finding{What: "device bytes", OK: true, State: "/proc/thread-self/io tells them for each thread"}
+}
+
+func examineHardware() finding {
+	f := finding{What: "hardware counters", OK: true}
+	scope, names, err := counters.ProbeHardware()
+	if len(names) > 0 {
+		f.State = strings.Join(names, ", ") + ", of " + scope
+	}
+	if err != nil {
+		f.OK = false
+		f.State = strings.TrimPrefix(f.State+"; "+err.Error(), "; ")
+		f.Remedy = "their columns are absent"
+	}
+	return f
+}
+
+func examineNoise() finding {
+	f := finding{What: "noise"}
+	before := host.ReadNoise()
+	time.Sleep(50 * time.Millisecond)
+	f.State = before.Until(host.ReadNoise()).String() + " just now"
+	f.OK = strings.Contains(f.State, "psi")
+	if !f.OK {
+		f.Remedy = "boot with psi=1: the run then says how long tasks waited for CPU, disk and memory"
+	}
+	return f
 }
 
 func examineCold(dir string) finding {

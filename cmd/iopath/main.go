@@ -26,6 +26,13 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if started, err := bench.Child(ctx); started {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitNo)
+		}
+		os.Exit(0)
+	}
 	status := run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
@@ -71,6 +78,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			benchCommand(stdout, stderr),
 			tableCommand(stdout),
 			plotCommand(stdout),
+			countCommand(stdout, stderr),
 			methodsCommand(stdout),
 			doctorCommand(stdout),
 			roundCommand(stdin, stdout),

@@ -1,11 +1,11 @@
 // Package counters says why a method is as fast as it is: its system calls, its
-// page faults, its context switches, its CPU time and the bytes it took from
-// the device.
+// page faults, its context switches, its CPU time, the bytes it took from the
+// device and gave to it, the processor's own events, and the TLB shootdowns.
 //
-// Two kinds are kept apart. [Usage] is what the kernel keeps of each thread
-// anyway; reading it before and after the timed jobs costs them nothing. A
-// [Counter] makes the kernel, or a tracing parent, count system calls; that
-// costs each call something, and so it runs only in a pass of its own.
+// Two kinds are kept apart. [Usage] is what the kernel and the processor keep of
+// each thread anyway; reading it before and after the timed jobs costs them
+// nothing. A [Counter] makes the kernel, or a tracing parent, count system calls;
+// that costs each call something, and so it runs only in a pass of its own.
 //
 // Everything is per thread. The caller locks its goroutine to its OS thread
 // first, and stays on it.
@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,32 +23,96 @@ import (
 
 // Usage is what one thread has used, since it started or in a stretch.
 type Usage struct {
-	CPU            time.Duration // user and system
-	MinorFaults    int64
-	MajorFaults    int64 // those that waited for the device
-	Switches       int64 // voluntary and involuntary
-	DeviceBytes    int64 // fetched from the block device on behalf of the thread
-	HasDeviceBytes bool  // whether this kernel tells them
+	CPU time.Duration // user and system, exact
+
+	// UserCPU and SystemCPU add up to CPU. How it is split is sampled, by what
+	// the thread was at when the timer ticked (1 to 10 ms, CONFIG_HZ), unless the
+	// kernel accounts at every entry (CONFIG_VIRT_CPU_ACCOUNTING_GEN with
+	// nohz_full, or _NATIVE): over few ticks it says nothing. The kernel scales
+	// all of the thread's samples to all of its time, and lets neither half
+	// shrink, and so what the thread did before weighs in: take the halves from a
+	// fresh thread, or as a hint (cputime_adjust in kernel/sched/cputime.c).
+	UserCPU, SystemCPU time.Duration
+
+	MinorFaults int64
+	MajorFaults int64 // those that waited for the device
+
+	Switches               int64 // voluntary and involuntary
+	Voluntary, Involuntary int64 // context switches to wait, and those by preemption
+
+	DeviceBytes int64 // fetched from the block device on behalf of the thread
+
+	// DeviceWritten is what the device is to write on account of the thread,
+	// whenever that is and whoever does it: the bytes of the pages that the
+	// thread made dirty, by write(2) or through a mapping, and what it wrote
+	// past the page cache. A folio that was dirty counts no second time, and one
+	// that was not counts whole. Dirty pages that the thread took back by
+	// truncation are subtracted, whoever had made them dirty: it may be negative
+	// (proc_pid_io(5): write_bytes, cancelled_write_bytes).
+	DeviceWritten  int64
+	HasDeviceBytes bool // whether this kernel tells either
+
+	// Hardware is what the processor counted of the thread, by [Cycles] and so on,
+	// in the scope that [ProbeHardware] tells; HasHardware says which figures
+	// there are. There is none where the processor's counters were not the
+	// thread's for the whole stretch, since others had use of them as well: to
+	// scale up what was seen (perf_event_open(2), PERF_FORMAT_TOTAL_TIME_RUNNING)
+	// would take the rest of a job for its like.
+	Hardware    [NumHardware]int64
+	HasHardware [NumHardware]bool
+
+	enabled, running int64 // nanoseconds that Hardware was to be counted, and was
 }
+
+// The events that the processor counts, as indices of Usage.Hardware.
+const (
+	Cycles       = iota
+	Instructions // retired
+	LLCMisses    // loads that missed the last-level cache
+	DTLBMisses   // loads that missed the data TLB: on x86 all its levels, on arm64 the first
+	NumHardware
+)
+
+// HardwareNames are the names of those events.
+var HardwareNames = [NumHardware]string{"cycles", "instructions", "llc-misses", "dtlb-misses"}
 
 // add adds the stretch from begin to end.
 func (u *Usage) add(begin, end *Usage) {
 	u.CPU += end.CPU - begin.CPU
+	// getrusage(2) cuts to microseconds, and could exceed the whole by one.
+	u.SystemCPU = min(u.SystemCPU+end.SystemCPU-begin.SystemCPU, u.CPU)
+	u.UserCPU = u.CPU - u.SystemCPU
 	u.MinorFaults += end.MinorFaults - begin.MinorFaults
 	u.MajorFaults += end.MajorFaults - begin.MajorFaults
-	u.Switches += end.Switches - begin.Switches
+	u.Voluntary += end.Voluntary - begin.Voluntary
+	u.Involuntary += end.Involuntary - begin.Involuntary
+	u.Switches = u.Voluntary + u.Involuntary
 	u.DeviceBytes += end.DeviceBytes - begin.DeviceBytes
+	u.DeviceWritten += end.DeviceWritten - begin.DeviceWritten
 	u.HasDeviceBytes = end.HasDeviceBytes
+	u.enabled += end.enabled - begin.enabled
+	u.running += end.running - begin.running
+	for i, has := range end.HasHardware {
+		u.Hardware[i] += end.Hardware[i] - begin.Hardware[i]
+		u.HasHardware[i] = has && u.running == u.enabled
+	}
 }
 
 // Calls is how many system calls were made, or were made for each job.
 type Calls struct {
 	Total  float64
 	ByName map[string]float64 // the named ones (see Names); zeros are left out
+
+	// Shootdowns is how often the thread interrupted other CPUs to have them drop
+	// translations from their TLBs, by munmap, mprotect and the like: once for
+	// all of the CPUs that it asked. Where the hardware or a hypervisor does that
+	// without interrupts (AMD's INVLPGB, Hyper-V, Xen), there are none.
+	Shootdowns    float64
+	HasShootdowns bool // whether they are counted: by tracepoints, on x86
 }
 
-// A Counter counts the system calls of the calling thread. It is used by that
-// thread alone.
+// A Counter counts the system calls of the calling thread, and where it can its
+// TLB shootdowns. It is used by that thread alone.
 type Counter interface {
 	// Source names how it counts: "tracepoint" or "ptrace".
 	Source() string
@@ -96,9 +161,11 @@ func Count(c Counter, n int, j Job) (Calls, error) {
 
 // Mean returns the mean of calls that were counted in several stretches.
 func Mean(all []Calls) Calls {
-	mean := Calls{ByName: map[string]float64{}}
+	mean := Calls{ByName: map[string]float64{}, HasShootdowns: len(all) > 0}
 	for _, c := range all {
 		mean.Total += c.Total / float64(len(all))
+		mean.Shootdowns += c.Shootdowns / float64(len(all))
+		mean.HasShootdowns = mean.HasShootdowns && c.HasShootdowns
 		for name, k := range c.ByName {
 			mean.ByName[name] += k / float64(len(all))
 		}
@@ -144,13 +211,18 @@ var scheduler = []string{"futex", "nanosleep", "sched_yield", "rt_sigreturn", "t
 
 // Split tells the calls that are the job's from those that Go's scheduler made on
 // the same thread, unless the method declares them.
-func (c Calls) Split(declared []string) (own, sched float64) {
+func (c Calls) Split(declared []string) (own, sched Calls) {
+	own, sched = c, Calls{ByName: map[string]float64{}}
+	own.ByName = maps.Clone(c.ByName)
 	for _, name := range scheduler {
-		if !slices.Contains(declared, name) {
-			sched += c.ByName[name]
+		if n := c.ByName[name]; n > 0 && !slices.Contains(declared, name) {
+			sched.ByName[name] = n
+			sched.Total += n
+			delete(own.ByName, name)
 		}
 	}
-	return c.Total - sched, sched
+	own.Total -= sched.Total
+	return own, sched
 }
 
 // String lists the calls by name, most frequent first.

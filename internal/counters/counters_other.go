@@ -18,6 +18,9 @@ func (*Meter) Start() error { return errOther }
 func (*Meter) Stop() error  { return errOther }
 func (*Meter) Close() error { return nil }
 
+// ProbeHardware tells what the processor counts: nothing here.
+func ProbeHardware() (scope string, names []string, err error) { return "", nil, errOther }
+
 func OpenTracepoint() (Counter, error) { return nil, errOther }
 
 // Names lists the system calls that can be counted by name: none here.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // tally is a counter that is told what to count.
@@ -33,22 +34,90 @@ func (c *tally) job(beginErr, moveErr, endErr error) Job {
 
 func TestCountIsTheMeanOfTheJobs(t *testing.T) {
 	c := &tally{calls: []Calls{
-		{10, map[string]float64{"read": 8, "futex": 2}},
-		{8, map[string]float64{"read": 8}},
-		{9, map[string]float64{"read": 8, "lseek": 1}},
-		{9, map[string]float64{"read": 8}},
+		{Total: 10, ByName: map[string]float64{"read": 8, "futex": 2}},
+		{Total: 8, ByName: map[string]float64{"read": 8}},
+		{Total: 9, ByName: map[string]float64{"read": 8, "lseek": 1}},
+		{Total: 9, ByName: map[string]float64{"read": 8}},
 	}}
 	got, err := Count(c, 4, c.job(nil, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Calls{9, map[string]float64{"read": 8, "futex": 0.5, "lseek": 0.25}}
+	want := Calls{Total: 9, ByName: map[string]float64{"read": 8, "futex": 0.5, "lseek": 0.25}}
 	if got.Total != want.Total || got.String() != want.String() {
 		t.Errorf("Count = %v: %v, want %v: %v", got.Total, got, want.Total, want)
 	}
 	one := "begin count move stop end"
 	if log, want := strings.Join(c.log, " "), strings.Join([]string{one, one, one, one}, " "); log != want {
 		t.Errorf("Count did %q, want %q", log, want)
+	}
+}
+
+func TestMeanOfShootdowns(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		all  []Calls
+		want float64
+		has  bool
+	}{
+		{"of some", []Calls{{Shootdowns: 2, HasShootdowns: true}, {Shootdowns: 1, HasShootdowns: true}}, 1.5, true},
+		{"zero is a figure", []Calls{{HasShootdowns: true}, {HasShootdowns: true}}, 0, true},
+		{"none are counted", []Calls{{}, {}}, 0, false},
+		{"of nothing", nil, 0, false},
+	} {
+		if got := Mean(c.all); got.Shootdowns != c.want || got.HasShootdowns != c.has {
+			t.Errorf("%s: Mean has %v, %v shootdowns, want %v, %v", c.name, got.Shootdowns, got.HasShootdowns, c.want, c.has)
+		}
+	}
+}
+
+func TestUsageAddsStretches(t *testing.T) {
+	const ms = time.Millisecond
+	all := [NumHardware]bool{true, true, true, true}
+	type usages []Usage // begin and end of each stretch
+	for _, c := range []struct {
+		name      string
+		stretches usages
+		want      Usage
+	}{
+		{"nothing", nil, Usage{}},
+		{"two stretches", usages{
+			{CPU: 1 * ms, MinorFaults: 10, MajorFaults: 5, Voluntary: 2, Involuntary: 3, DeviceBytes: 100, DeviceWritten: 7},
+			{CPU: 4 * ms, SystemCPU: 1 * ms, MinorFaults: 14, MajorFaults: 6, Voluntary: 2, Involuntary: 4, DeviceBytes: 612, DeviceWritten: 4103, HasDeviceBytes: true},
+			{},
+			{CPU: 1 * ms, Voluntary: 1, HasDeviceBytes: true},
+		}, Usage{CPU: 4 * ms, UserCPU: 3 * ms, SystemCPU: 1 * ms, MinorFaults: 4, MajorFaults: 1,
+			Switches: 2, Voluntary: 1, Involuntary: 1, DeviceBytes: 512, DeviceWritten: 4096, HasDeviceBytes: true}},
+		{"more taken back than written", usages{{HasDeviceBytes: true}, {DeviceWritten: -4096, HasDeviceBytes: true}},
+			Usage{DeviceWritten: -4096, HasDeviceBytes: true}},
+		{"system time cut up to a microsecond too far", usages{{CPU: 900, SystemCPU: 0}, {CPU: 1800, SystemCPU: 1000}},
+			Usage{CPU: 900, SystemCPU: 900}},
+		{"hardware", usages{
+			{enabled: 10, running: 10, Hardware: [NumHardware]int64{100, 200, 300, 400}, HasHardware: all},
+			{enabled: 15, running: 15, Hardware: [NumHardware]int64{101, 202, 303, 400}, HasHardware: all},
+		}, Usage{enabled: 5, running: 5, Hardware: [NumHardware]int64{1, 2, 3, 0}, HasHardware: all}},
+		{"one that the machine lacks", usages{
+			{HasHardware: [NumHardware]bool{Cycles: true}},
+			{enabled: 5, running: 5, Hardware: [NumHardware]int64{Cycles: 7}, HasHardware: [NumHardware]bool{Cycles: true}},
+		}, Usage{enabled: 5, running: 5, Hardware: [NumHardware]int64{Cycles: 7}, HasHardware: [NumHardware]bool{Cycles: true}}},
+		{"off the processor before the stretch", usages{
+			{enabled: 10, running: 3, HasHardware: all}, {enabled: 15, running: 8, HasHardware: all},
+		}, Usage{enabled: 5, running: 5, HasHardware: all}},
+		{"off the processor for a while", usages{
+			{HasHardware: all}, {enabled: 5, running: 4, HasHardware: all},
+		}, Usage{enabled: 5, running: 4}},
+		{"and on it in the next", usages{
+			{HasHardware: all}, {enabled: 5, running: 4, HasHardware: all},
+			{HasHardware: all}, {enabled: 5, running: 5, HasHardware: all},
+		}, Usage{enabled: 10, running: 9}},
+	} {
+		var got Usage
+		for i := 0; i < len(c.stretches); i += 2 {
+			got.add(&c.stretches[i], &c.stretches[i+1])
+		}
+		if got != c.want {
+			t.Errorf("%s: sum = %+v, want %+v", c.name, got, c.want)
+		}
 	}
 }
 
@@ -104,7 +173,7 @@ func TestProve(t *testing.T) {
 		for _, n := range c.calls {
 			total += n
 		}
-		err := Calls{total, c.calls}.Prove(c.declared)
+		err := Calls{Total: total, ByName: c.calls}.Prove(c.declared)
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: Prove = %v, want nil", c.name, err)
@@ -115,7 +184,7 @@ func TestProve(t *testing.T) {
 }
 
 func TestSplit(t *testing.T) {
-	calls := Calls{110, map[string]float64{"read": 100, "futex": 4, "rt_sigreturn": 3, "tgkill": 1}} // and 2 others
+	calls := Calls{Total: 110, ByName: map[string]float64{"read": 100, "futex": 4, "rt_sigreturn": 3, "tgkill": 1}} // and 2 others
 	for _, c := range []struct {
 		declared   []string
 		own, sched float64
@@ -124,7 +193,7 @@ func TestSplit(t *testing.T) {
 		{nil, 102, 8},
 		{[]string{"read", "futex"}, 106, 4}, // a ring in shared memory wakes by it
 	} {
-		if own, sched := calls.Split(c.declared); own != c.own || sched != c.sched {
+		if own, sched := calls.Split(c.declared); own.Total != c.own || sched.Total != c.sched {
 			t.Errorf("Split(%q) = %v, %v, want %v, %v", c.declared, own, sched, c.own, c.sched)
 		}
 	}
@@ -137,10 +206,10 @@ func TestCallsString(t *testing.T) {
 		want  string
 	}{
 		{Calls{}, "none"},
-		{Calls{3, nil}, "other=3"},
-		{Calls{5, by{"read": 5}}, "read=5"},
-		{Calls{12, by{"write": 2, "read": 2, "mmap": 6}}, "mmap=6 read=2 write=2 other=2"},
-		{Calls{0.5, by{"futex": 0.5}}, "futex=0.5"},
+		{Calls{Total: 3}, "other=3"},
+		{Calls{Total: 5, ByName: by{"read": 5}}, "read=5"},
+		{Calls{Total: 12, ByName: by{"write": 2, "read": 2, "mmap": 6}}, "mmap=6 read=2 write=2 other=2"},
+		{Calls{Total: 0.5, ByName: by{"futex": 0.5}}, "futex=0.5"},
 	} {
 		if got := c.calls.String(); got != c.want {
 			t.Errorf("String of %v = %q, want %q", c.calls.ByName, got, c.want)

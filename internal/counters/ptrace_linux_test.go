@@ -75,7 +75,7 @@ var tracedChildren = map[string]func(n int) error{
 		if err := quiet(); err != nil {
 			return err
 		}
-		return markedOff(func() error { repeat(n, unix.SYS_GETPPID, 0, 0, 0, 0); return nil })
+		return markedOff(func() error { repeat(n, unix.SYS_GETEUID, 0, 0, 0, 0); return nil })
 	},
 }
 
@@ -160,7 +160,7 @@ func childStretches() error {
 				var thread sync.WaitGroup
 				thread.Go(func() {
 					runtime.LockOSThread() // and end: the thread ends too
-					repeat(100, unix.SYS_GETPPID, 0, 0, 0, 0)
+					repeat(100, unix.SYS_GETEUID, 0, 0, 0, 0)
 					repeat(100, unix.SYS_LSEEK, fd, 0, 0, 0)
 				})
 				thread.Wait()
@@ -175,7 +175,7 @@ func childStretches() error {
 			repeat(7, unix.SYS_LSEEK, fd, 0, 0, 0)
 		},
 		func() {},
-		func() { repeat(10_000, unix.SYS_GETPPID, 0, 0, 0, 0) },
+		func() { repeat(10_000, unix.SYS_GETEUID, 0, 0, 0, 0) },
 	} {
 		if err := markedOff(func() error { f(); return nil }); err != nil {
 			return err
@@ -335,7 +335,7 @@ func TestTrace(t *testing.T) {
 	want := []map[string]float64{
 		{"pread64": 1000, "lseek": 7},
 		{},
-		{"other": 10_000}, // getppid has no name
+		{"other": 10_000}, // geteuid has no name
 	}
 	if len(calls) != len(want) {
 		t.Fatalf("%d stretches, want %d", len(calls), len(want))

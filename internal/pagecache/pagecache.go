@@ -29,12 +29,17 @@ type Residency struct {
 	Source       string // "cachestat" or "mincore"
 }
 
-// share is the resident share of the file, from 0 to 1. An empty file has none.
-func (r Residency) share() float64 { return float64(r.Pages) / float64(r.Total) }
+// Share is the resident share of the file, from 0 to 1. Of an empty file it is 0.
+func (r Residency) Share() float64 {
+	if r.Total == 0 {
+		return 0
+	}
+	return float64(r.Pages) / float64(r.Total)
+}
 
 // Cold is nil where the file counts as cold.
 func (r Residency) Cold() error {
-	if r.Total > 0 && r.share() > ColdAtMost {
+	if r.Total > 0 && r.Share() > ColdAtMost {
 		return fmt.Errorf("not cold: %s after eviction (%d dirty); is it mapped, or being read by another process?", r, r.Dirty)
 	}
 	return nil
@@ -42,7 +47,7 @@ func (r Residency) Cold() error {
 
 // Warm is nil where the file counts as warm.
 func (r Residency) Warm() error {
-	if r.Total > 0 && r.share() < WarmAtLeast {
+	if r.Total > 0 && r.Share() < WarmAtLeast {
 		return fmt.Errorf("%w: %s after reading all of it; is there memory for the whole file?", ErrNotWarm, r)
 	}
 	return nil
@@ -52,5 +57,5 @@ func (r Residency) String() string {
 	if r.Total == 0 {
 		return "an empty file"
 	}
-	return fmt.Sprintf("%d of %d pages (%.1f %%) resident by %s", r.Pages, r.Total, 100*r.share(), r.Source)
+	return fmt.Sprintf("%d of %d pages (%.1f %%) resident by %s", r.Pages, r.Total, 100*r.Share(), r.Source)
 }

@@ -25,15 +25,15 @@ var Transports = []string{"tcp", "unix"}
 // buffers. It stays inside a CPU's own cache.
 const Block = 256 << 10
 
-// Consumer is what the receiver does with the bytes (see workloads.Consumers).
-const Consumer = "sum"
-
 // A Report is what a receiver says of one job.
 type Report struct {
 	workloads.Digest
 	// CPU is the time that the receiver's thread ran, from the job's begin to
 	// its end: user and system together.
 	CPU time.Duration
+	// UserCPU and SystemCPU are how the kernel divides it, by samples at its
+	// ticks (see counters.Usage).
+	UserCPU, SystemCPU time.Duration
 }
 
 // Pair returns two connected, blocking stream sockets of that transport.

@@ -16,7 +16,7 @@ import (
 	"iopath/workloads"
 )
 
-// env holds "job bytes, CPU" for a process that is to be a receiver.
+// env holds "CPU,consumer" for a process that is to be a receiver.
 const env = "IOPATH_RECEIVER"
 
 func init() {
@@ -37,16 +37,20 @@ const (
 	controlFD = 4
 )
 
-// reportSize is the size of a report on the control socket: bytes, sum and CPU
-// time in nanoseconds, eight bytes each.
-const reportSize = 24
+// The messages on the control socket are numbers of eight bytes. What begins a
+// job is the bytes that it has; a report is bytes and sum, then CPU, user and
+// system time in nanoseconds.
+const (
+	beginSize  = 8
+	reportSize = 5 * 8
+)
 
-// receiver is the child process: for each byte on the control socket it
+// receiver is the child process: for each message on the control socket it
 // receives one job and reports. It ends when the control socket is closed.
 func receiver(spec string) error {
-	var job int64
 	var cpu int
-	if _, err := fmt.Sscanf(spec, "%d,%d", &job, &cpu); err != nil {
+	var consumer string
+	if _, err := fmt.Sscanf(spec, "%d,%s", &cpu, &consumer); err != nil {
 		return fmt.Errorf("%s=%q: %w", env, spec, err)
 	}
 	runtime.LockOSThread()
@@ -58,24 +62,27 @@ func receiver(spec string) error {
 			return fmt.Errorf("pin to CPU %d: %w", cpu, err)
 		}
 	}
-	c, err := workloads.NewConsumer(Consumer, Block)
+	c, err := workloads.NewConsumer(consumer, Block)
 	if err != nil {
 		return err
 	}
 	buf := make([]byte, Block)
 	var report [reportSize]byte
 	for {
-		if n, err := retry(func() (int, error) { return unix.Read(controlFD, report[:1]) }); err != nil || n == 0 {
+		if n, err := retry(func() (int, error) { return unix.Read(controlFD, report[:beginSize]) }); err != nil || n == 0 {
 			return err
 		}
-		began := threadCPU()
+		job := int64(binary.LittleEndian.Uint64(report[:]))
+		began := threadTimes()
 		c.Reset()
 		if err := receive(c, buf, job); err != nil {
 			return err
 		}
 		binary.LittleEndian.PutUint64(report[0:], uint64(c.Bytes))
 		binary.LittleEndian.PutUint64(report[8:], c.Sum)
-		binary.LittleEndian.PutUint64(report[16:], uint64(threadCPU()-began))
+		for i, end := range threadTimes() {
+			binary.LittleEndian.PutUint64(report[16+8*i:], uint64(end-began[i]))
+		}
 		if _, err := retry(func() (int, error) { return unix.Write(controlFD, report[:]) }); err != nil {
 			return err
 		}
@@ -108,12 +115,14 @@ func receive(c *workloads.Consumer, buf []byte, job int64) error {
 	return nil
 }
 
-func threadCPU() time.Duration {
+// threadTimes returns the calling thread's CPU time: all of it, user, system.
+// Neither call can fail for one's own thread (clock_gettime(2), getrusage(2)).
+func threadTimes() [3]time.Duration {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
-		return 0 // cannot fail for one's own thread (clock_gettime(2))
-	}
-	return time.Duration(ts.Nano())
+	var ru unix.Rusage
+	unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
+	unix.Getrusage(unix.RUSAGE_THREAD, &ru)
+	return [3]time.Duration{time.Duration(ts.Nano()), time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())}
 }
 
 func retry(call func() (int, error)) (int, error) {
@@ -134,9 +143,9 @@ type Receiver struct {
 	buf     [reportSize]byte
 }
 
-// Start starts a receiver for jobs of that many bytes, pinned to that CPU, or
-// not pinned where it is negative.
-func Start(transport string, job int64, cpu int) (*Receiver, error) {
+// Start starts a receiver that feeds that consumer (see workloads.Consumers), and
+// is pinned to that CPU, or not pinned where it is negative.
+func Start(transport, consumer string, cpu int) (*Receiver, error) {
 	ours, theirs, err := Pair(transport)
 	if err != nil {
 		return nil, err
@@ -157,7 +166,7 @@ func Start(transport string, job int64, cpu int) (*Receiver, error) {
 		return nil, fmt.Errorf("start the receiver: %w", err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d,%d", env, job, cpu))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d,%s", env, cpu, consumer))
 	cmd.ExtraFiles = []*os.File{theirs, theirControl} // dataFD, controlFD
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -171,10 +180,10 @@ func Start(transport string, job int64, cpu int) (*Receiver, error) {
 // Socket is this side's end of the socket.
 func (r *Receiver) Socket() int { return int(r.data.Fd()) }
 
-// Begin tells the receiver that a job begins.
-func (r *Receiver) Begin() error {
-	r.buf[0] = 1
-	_, err := retry(func() (int, error) { return unix.Write(int(r.control.Fd()), r.buf[:1]) })
+// Begin tells the receiver that a job of that many bytes begins.
+func (r *Receiver) Begin(job int64) error {
+	binary.LittleEndian.PutUint64(r.buf[:], uint64(job))
+	_, err := retry(func() (int, error) { return unix.Write(int(r.control.Fd()), r.buf[:beginSize]) })
 	if err != nil {
 		return fmt.Errorf("begin a job at the receiver: %w", err)
 	}
@@ -190,12 +199,12 @@ func (r *Receiver) Finish() (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("wait for the receiver: %w", err)
 	}
+	number := func(i int) uint64 { return binary.LittleEndian.Uint64(r.buf[8*i:]) }
 	return Report{
-		Digest: workloads.Digest{
-			Bytes: int64(binary.LittleEndian.Uint64(r.buf[0:])),
-			Sum:   binary.LittleEndian.Uint64(r.buf[8:]),
-		},
-		CPU: time.Duration(binary.LittleEndian.Uint64(r.buf[16:])),
+		Digest:    workloads.Digest{Bytes: int64(number(0)), Sum: number(1)},
+		CPU:       time.Duration(number(2)),
+		UserCPU:   time.Duration(number(3)),
+		SystemCPU: time.Duration(number(4)),
 	}, nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 func reference(t *testing.T, size int64) workloads.Digest {
 	t.Helper()
-	d, err := workloads.Reference(Consumer, workloads.Sequential(size, Block), datafile.Content(size))
+	d, err := workloads.Reference("sum", workloads.Sequential(size, Block), datafile.Content(size))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,13 +43,13 @@ func write(t *testing.T, fd int, b []byte) {
 func TestReceiver(t *testing.T) {
 	for _, transport := range Transports {
 		for _, size := range []int64{0, 1, Block - 1, Block, 5*Block + 3} {
-			r, err := Start(transport, size, -1)
+			r, err := Start(transport, "sum", -1)
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := reference(t, size)
 			for job := range 3 {
-				if err := r.Begin(); err != nil {
+				if err := r.Begin(size); err != nil {
 					t.Fatal(err)
 				}
 				write(t, r.Socket(), content(t, size))
@@ -87,11 +87,11 @@ func TestReceiverSeesDamage(t *testing.T) {
 		},
 	}
 	for name, change := range damage {
-		r, err := Start("unix", size, -1)
+		r, err := Start("unix", "sum", -1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Begin(); err != nil {
+		if err := r.Begin(size); err != nil {
 			t.Fatal(err)
 		}
 		write(t, r.Socket(), change(content(t, size)))
@@ -129,11 +129,11 @@ func TestPairBlocks(t *testing.T) {
 
 func TestReceiverSeesLoss(t *testing.T) {
 	const size = 2 * Block
-	r, err := Start("tcp", size, -1)
+	r, err := Start("tcp", "sum", -1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Begin(); err != nil {
+	if err := r.Begin(size); err != nil {
 		t.Fatal(err)
 	}
 	write(t, r.Socket(), content(t, size-1))

@@ -14,11 +14,11 @@ var errOther = fmt.Errorf("a receiver on %s: %w", runtime.GOOS, errors.ErrUnsupp
 // A Receiver is a child process at the other end of a socket.
 type Receiver struct{}
 
-func Start(string, int64, int) (*Receiver, error) { return nil, errOther }
-func (*Receiver) Socket() int                     { return -1 }
-func (*Receiver) Begin() error                    { return errOther }
-func (*Receiver) Finish() (Report, error)         { return Report{}, errOther }
-func (*Receiver) Close() error                    { return nil }
+func Start(string, string, int) (*Receiver, error) { return nil, errOther }
+func (*Receiver) Socket() int                      { return -1 }
+func (*Receiver) Begin(int64) error                { return errOther }
+func (*Receiver) Finish() (Report, error)          { return Report{}, errOther }
+func (*Receiver) Close() error                     { return nil }
 
 func Flush() error { return errOther }
 

@@ -110,7 +110,8 @@ func (b *broken) write(data []byte) error {
 // reads and sends are the right method, with the pieces that pick chooses.
 func reads(pick func(pieces int) []int) func(*broken, *iomethod.Plan, iomethod.Consumer) error {
 	return func(b *broken, p *iomethod.Plan, consume iomethod.Consumer) error {
-		for _, i := range pick(p.Pieces()) {
+		for k, i := range pick(p.Pieces()) {
+			p.Await(k)
 			off, data, err := b.piece(p, i)
 			if err != nil {
 				return err
@@ -123,7 +124,8 @@ func reads(pick func(pieces int) []int) func(*broken, *iomethod.Plan, iomethod.C
 
 func sends(pick func(pieces int) []int) func(*broken, *iomethod.Plan) error {
 	return func(b *broken, p *iomethod.Plan) error {
-		for _, i := range pick(p.Pieces()) {
+		for k, i := range pick(p.Pieces()) {
+			p.Await(k)
 			_, data, err := b.piece(p, i)
 			if err == nil {
 				err = b.write(data)
@@ -185,6 +187,27 @@ var flaws = []flaw{
 			q.Order = nil
 			return reads(each)(b, &q, c)
 		}},
+	{name: "does not await its pieces", caught: []string{"whole pages", "random order"},
+		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
+			q := *p
+			q.Pace = nil
+			return reads(each)(b, &q, c)
+		}},
+	{name: "awaits a piece that it has read already", caught: []string{"whole pages"},
+		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
+			q := *p
+			q.Pace = nil
+			i := 0
+			return reads(each)(b, &q, func(off int64, data []byte) { c(off, data); p.Await(i); i++ })
+		}},
+	{name: "reads all of the file, whatever the order leaves out", caught: []string{"some pieces"},
+		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
+			q := *p
+			if full := int((p.Length + int64(p.Block) - 1) / int64(p.Block)); len(p.Order) < full {
+				q.Order = nil
+			}
+			return reads(each)(b, &q, c)
+		}},
 	{name: "ignores where to start", caught: []string{"unaligned start, odd length", "two jobs"},
 		read: func(b *broken, p *iomethod.Plan, c iomethod.Consumer) error {
 			q := *p
@@ -194,6 +217,7 @@ var flaws = []flaw{
 	{name: "ignores short reads", caught: []string{"file one byte short", "file many pages short", "file emptied", "file shrinks amid the second piece"},
 		read: func(b *broken, p *iomethod.Plan, consume iomethod.Consumer) error {
 			for i := range p.Pieces() {
+				p.Await(i)
 				off, n := p.Piece(i)
 				if _, err := unix.Pread(int(b.f.Fd()), b.buf[:n], off); err != nil {
 					return err
@@ -242,9 +266,16 @@ var flaws = []flaw{
 		}},
 	{name: "doubles a piece", send: sends(doubled), caught: []string{"whole pages", "block of 7 bytes"}},
 	{name: "swaps two pieces", send: sends(swapped), caught: []string{"whole pages", "random order"}},
+	{name: "does not await its pieces", caught: []string{"whole pages"},
+		send: func(b *broken, p *iomethod.Plan) error {
+			q := *p
+			q.Pace = nil
+			return sends(each)(b, &q)
+		}},
 	{name: "ignores short writes", caught: []string{"signals, small buffers"},
 		send: func(b *broken, p *iomethod.Plan) error {
 			for i := range p.Pieces() {
+				p.Await(i)
 				_, data, err := b.piece(p, i)
 				if err != nil {
 					return err

@@ -17,6 +17,7 @@ func init() {
 		Name:      "io.Copy",
 		Doc:       "Go's io.Copy from os.File to net.Conn, one call a job: Go chooses the block, and must choose sendfile(2)",
 		Idiomatic: true,
+		Whole:     true,
 		Sender:    Role[Sender]{Calls: []string{"sendfile"}, New: newCopySender},
 	})
 }

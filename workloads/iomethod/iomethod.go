@@ -88,6 +88,10 @@ type Method struct {
 	// Go's price is part of what it measures. One that is not makes raw system
 	// calls alone, and is run with Go's scheduler out of the way.
 	Idiomatic bool
+	// Whole marks a method that leaves it to Go's library how a job is cut into
+	// pieces: it awaits none of them (see [Plan.Await]), and may refuse a plan
+	// that ends before the file does.
+	Whole bool
 	// Probe reports whether the machine has the method: nil where it has,
 	// an error matching errors.ErrUnsupported where it lacks it, any other
 	// error where that cannot be told. A nil Probe means every machine has it.

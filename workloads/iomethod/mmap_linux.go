@@ -41,6 +41,7 @@ func (r *mmapReader) Read(p *Plan, consume Consumer) (err error) {
 		}
 	}()
 	for i := range p.Pieces() {
+		p.Await(i)
 		off, n := p.Piece(i)
 		// Hand out the mapping itself: a copy would charge mmap for what it avoids.
 		consume(off, m.data[off-p.Start:][:n])

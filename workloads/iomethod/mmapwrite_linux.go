@@ -32,6 +32,7 @@ func (s *mmapWriteSender) Send(p *Plan) error {
 		return err
 	}
 	for i := 0; i < p.Pieces() && err == nil; i++ {
+		p.Await(i)
 		off, n := p.Piece(i)
 		// No guard against SIGBUS: only the kernel touches the mapping, and
 		// where the file has shrunk it answers EFAULT or a short count.

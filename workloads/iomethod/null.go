@@ -14,6 +14,7 @@ type null struct{ offsets int64 }
 
 func (*null) Read(p *Plan, consume Consumer) error {
 	for i := range p.Pieces() {
+		p.Await(i)
 		off, _ := p.Piece(i)
 		consume(off, nil)
 	}
@@ -22,6 +23,7 @@ func (*null) Read(p *Plan, consume Consumer) error {
 
 func (s *null) Send(p *Plan) error {
 	for i := range p.Pieces() {
+		p.Await(i)
 		off, _ := p.Piece(i)
 		s.offsets += off // used, so that the walk is not optimised away
 	}

@@ -31,6 +31,7 @@ func newFileReader(c Config) (Reader, error) {
 func (r *fileReader) Read(p *Plan, consume Consumer) error {
 	at := int64(-1)
 	for i := range p.Pieces() {
+		p.Await(i)
 		off, n := p.Piece(i)
 		if off != at {
 			if _, err := r.f.Seek(off, io.SeekStart); err != nil {

@@ -31,6 +31,7 @@ func newPreadReader(c Config) (Reader, error) {
 func (r *preadReader) Read(p *Plan, consume Consumer) error {
 	fd := uintptr(r.f.Fd())
 	for i := range p.Pieces() {
+		p.Await(i)
 		off, n := p.Piece(i)
 		for got := 0; got < n; {
 			// Called right here, and not through unix.RawSyscall6, because this

@@ -29,6 +29,7 @@ func newReadReader(c Config) (Reader, error) { return openReadReader(c) }
 func (r *readReader) Read(p *Plan, consume Consumer) error {
 	r.at = -1
 	for i := range p.Pieces() {
+		p.Await(i)
 		off, n := p.Piece(i)
 		b, err := r.piece(off, n)
 		if err != nil {

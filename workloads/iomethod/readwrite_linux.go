@@ -24,6 +24,7 @@ func newReadWriteSender(c Config) (Sender, error) {
 func (s *readWriteSender) Send(p *Plan) error {
 	s.read.at = -1
 	for i := range p.Pieces() {
+		p.Await(i)
 		off, n := p.Piece(i)
 		b, err := s.read.piece(off, n)
 		if err != nil {

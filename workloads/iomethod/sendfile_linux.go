@@ -33,6 +33,7 @@ func newSendfileSender(c Config) (Sender, error) {
 func (s *sendfileSender) Send(p *Plan) error {
 	file := int(s.f.Fd())
 	for i := range p.Pieces() {
+		p.Await(i)
 		off, n := p.Piece(i)
 		s.off = off // which the kernel advances
 		for n > 0 {

@@ -44,8 +44,9 @@ func newSpliceSender(c Config) (Sender, error) {
 }
 
 func (s *spliceSender) Send(p *Plan) error {
-	s.remain = p.Length
+	s.remain = p.Bytes()
 	for i := range p.Pieces() {
+		p.Await(i)
 		off, n := p.Piece(i)
 		if err := s.piece(off, n); err != nil {
 			return err

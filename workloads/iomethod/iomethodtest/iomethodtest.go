@@ -176,6 +176,10 @@ func stretches() []stretch {
 		}
 		return &p
 	}
+	some := func(p *iomethod.Plan) *iomethod.Plan {
+		p.Order = p.Order[:len(p.Order)/16]
+		return p
+	}
 	const end = fileSize
 	return []stretch{
 		{wholePages, 1 << 20, plans{{Length: 1 << 20, Block: 64 << 10}}},
@@ -192,6 +196,8 @@ func stretches() []stretch {
 		{"last page short of one byte", 3*4096 - 1, plans{{Length: 3*4096 - 1, Block: 4096}}},
 		{"random order", end, plans{shuffled(iomethod.Plan{Length: end, Block: 4096})}},
 		{"random order, unaligned", end, plans{shuffled(iomethod.Plan{Start: 4095, Length: 99999, Block: 1000})}},
+		{"some pieces", end, plans{some(shuffled(iomethod.Plan{Length: end, Block: 4096}))}},
+		{"no piece", end, plans{{Length: end, Block: 4096, Order: []uint32{}}}},
 		{"zero length", end, plans{{Block: 4096}}},
 		{"zero length inside", end, plans{{Start: 5000, Block: 4096}}},
 		{"empty file", 0, plans{{Block: 4096}}},
@@ -199,6 +205,36 @@ func stretches() []stretch {
 		{"two jobs, backwards", end, plans{{Start: 70000, Length: 33333, Block: 4096}, {Start: 33, Length: 70000, Block: 5000}}},
 		{"the same job twice", end, plans{{Length: end, Block: 65536}, {Length: end, Block: 65536}}},
 	}
+}
+
+// A pacer holds a job to awaiting each of its pieces before it has them.
+type pacer struct {
+	awaited int
+	wrong   error
+}
+
+// paced returns the plan with the pacer in it.
+func (a *pacer) paced(p *iomethod.Plan) *iomethod.Plan {
+	q := *p
+	q.Pace = func(i int) {
+		if i != a.awaited && a.wrong == nil {
+			a.wrong = fmt.Errorf("got piece %d awaited, want piece %d", i, a.awaited)
+		}
+		a.awaited++
+	}
+	return &q
+}
+
+// verdict is nil where every piece was awaited, or none by a method that has none.
+func (a *pacer) verdict(m iomethod.Method, p *iomethod.Plan) error {
+	want := p.Pieces()
+	if m.Whole {
+		want = 0
+	}
+	if a.wrong == nil && a.awaited != want {
+		return fmt.Errorf("got %d pieces awaited, want %d", a.awaited, want)
+	}
+	return a.wrong
 }
 
 // mandatory makes a refusal of a case that cannot be refused a failure.

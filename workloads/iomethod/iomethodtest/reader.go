@@ -73,10 +73,16 @@ func read(m iomethod.Method, f file, plans ...*iomethod.Plan) (err error) {
 	}()
 	for i, p := range plans {
 		w := witness{plan: p, content: f.content, idle: m.Idle}
-		if err := r.Read(p, w.consume); err != nil {
+		var pace pacer
+		consume := func(off int64, b []byte) {
+			if w.consume(off, b); w.wrong == nil && pace.awaited < w.seen && !m.Whole {
+				w.wrong = fmt.Errorf("got piece %d before it was awaited", w.seen-1)
+			}
+		}
+		if err := r.Read(pace.paced(p), consume); err != nil {
 			return fmt.Errorf("job %d: got %w, want nil", i, err)
 		}
-		if err := w.verdict(); err != nil {
+		if err := errors.Join(w.verdict(), pace.verdict(m, p)); err != nil {
 			return fmt.Errorf("job %d: %w", i, err)
 		}
 	}

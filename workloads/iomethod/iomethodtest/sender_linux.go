@@ -132,7 +132,17 @@ func (d delivery) run(ctx context.Context, m iomethod.Method, dir string) error 
 		}
 		defer stop()
 	}
-	sent := send(m, f, l, d.plans...)
+	paces := make([]pacer, len(d.plans))
+	plans := make([]*iomethod.Plan, len(d.plans))
+	for i, p := range d.plans {
+		plans[i] = paces[i].paced(p)
+	}
+	sent := send(m, f, l, plans...)
+	for i, p := range d.plans {
+		if err := paces[i].verdict(m, p); sent == nil && err != nil {
+			sent = fmt.Errorf("job %d: %w", i, err)
+		}
+	}
 	// What follows is ours, not the method's: it must not be taken for it.
 	flags, flagsErr := unix.FcntlInt(uintptr(l.socket), unix.F_GETFL, 0)
 	writeErr := writeAll(l.socket, mark)

@@ -12,9 +12,9 @@ import (
 	"iopath/workloads"
 )
 
-// The loop in C that scripts/harness.sh compares with feeds the same consumer:
-// it comes to the same digest.
-func TestCLoopFeedsTheSameConsumer(t *testing.T) {
+// The loops in C that scripts/crosscheck.sh compares with feed the same consumer:
+// they come to the same digest.
+func TestCLoopsFeedTheSameConsumer(t *testing.T) {
 	if _, err := exec.LookPath("cc"); err != nil {
 		t.Skip("cc is not installed")
 	}
@@ -22,8 +22,8 @@ func TestCLoopFeedsTheSameConsumer(t *testing.T) {
 		t.Skipf("xxhash.h (libxxhash-dev) is not installed: %.80s", out)
 	}
 	dir := t.TempDir()
-	loop := filepath.Join(dir, "pread")
-	if out, err := exec.Command("cc", "-O2", "-o", loop, "../scripts/pread.c").CombinedOutput(); err != nil {
+	loop := filepath.Join(dir, "loop")
+	if out, err := exec.Command("cc", "-O2", "-o", loop, "../scripts/loop.c").CombinedOutput(); err != nil {
 		t.Fatalf("cc: %v\n%s", err, out)
 	}
 	const size = 1<<20 + 123
@@ -40,12 +40,14 @@ func TestCLoopFeedsTheSameConsumer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, err := exec.Command(loop, file, fmt.Sprint(block), consumer, "1").Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, got, _ := strings.Cut(strings.TrimSpace(string(out)), " "); got != fmt.Sprintf("%016x", want.Sum) {
-				t.Errorf("consume=%s block=%d: the loop in C came to %s, want %016x", consumer, block, got, want.Sum)
+			for _, how := range [][]string{{"pread", "seq"}, {"pread", "rand"}, {"mmap", "seq"}, {"mmap", "rand"}} {
+				out, err := exec.Command(loop, how[0], how[1], file, fmt.Sprint(block), consumer, "1").Output()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, got, _ := strings.Cut(strings.TrimSpace(string(out)), " "); got != fmt.Sprintf("%016x", want.Sum) {
+					t.Errorf("%v consume=%s block=%d: the loop in C came to %s, want %016x", how, consumer, block, got, want.Sum)
+				}
 			}
 		}
 	}
