@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,8 +31,9 @@ import (
 type benchOptions struct {
 	bench.Options
 	machine, run, results string
-	rounds                int
-	time                  time.Duration
+	rounds                roundsFlag
+	precision             precisionFlag
+	time, settle          time.Duration
 	benchTime             string
 	seed                  uint64
 	json                  bool
@@ -42,8 +44,10 @@ func (o *benchOptions) register(fs *flag.FlagSet) {
 	fs.StringVar(&o.results, "results", "results", "`directory` that runs land in, as MACHINE/RUN")
 	fs.StringVar(&o.machine, "machine", "", "`name` of this machine in the results (default: the host's)")
 	fs.StringVar(&o.run, "run", "", "`name` of the run (default: date, time and profile)")
-	fs.IntVar(&o.rounds, "rounds", 0, "at most so many `rounds` (default: the profile's)")
+	fs.Var(&o.rounds, "rounds", "at most so many `rounds`, or auto: as many for each cell as its -precision takes (default: the profile's)")
+	fs.Var(&o.precision, "precision", "with -rounds auto, a cell is done when the 95 % interval of its median time is within ± this `share` (default: 3%)")
 	fs.DurationVar(&o.time, "time", 0, "start no round that would not end in this `time`, such as 4m (default: the profile's)")
+	fs.DurationVar(&o.settle, "settle", 5*time.Second, "wait at most this `time` for the machine to come to rest before the first round; 0: do not wait")
 	fs.StringVar(&o.benchTime, "benchtime", "", "`time` of a cell in a round, such as 200ms or 3x (default: the profile's)")
 	fs.Uint64Var(&o.seed, "seed", 0, "`seed` of the order of cells (default: drawn, and recorded)")
 	fs.BoolVar(&o.json, "json", false, "print the table as JSON")
@@ -75,14 +79,22 @@ func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.rounds < 0 || o.time < 0 {
-		return usage("-rounds and -time must be above zero")
+	if o.time < 0 || o.settle < 0 {
+		return usage("-time %v, -settle %v: not below zero", o.time, o.settle)
 	}
-	if o.rounds == 0 {
-		o.rounds = profile.Rounds
+	if o.precision != 0 && !o.rounds.auto {
+		return usage("-precision is for -rounds auto")
+	}
+	if o.precision == 0 {
+		o.precision = 0.03
 	}
 	if o.time == 0 {
 		o.time = profile.Time
+	}
+	if !o.rounds.auto && o.rounds.n == 0 {
+		o.rounds.n = profile.Rounds
+	} else if o.rounds.auto && o.time == 0 {
+		o.rounds.n = maxRounds
 	}
 	if o.benchTime == "" {
 		o.benchTime = profile.BenchTime
@@ -98,7 +110,7 @@ func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer out.Close()
-	res, err := o.measure(ctx, out, stderr)
+	res, closing, err := o.measure(ctx, out, stderr)
 	if res.Rounds == 0 {
 		// Nothing was measured: leave nothing behind.
 		os.RemoveAll(dir)
@@ -113,12 +125,13 @@ func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%w; %d rounds are kept in %s", err, res.Rounds, dir)
 	}
 	if ctx.Err() != nil {
+		fmt.Fprint(stderr, closing)
 		return fmt.Errorf("%w: %d rounds are kept in %s (iopath table, iopath plot)", errInterrupted, res.Rounds, dir)
 	}
 	if err := o.show(dir, stdout); err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "%d rounds: %s\nresults, tables and charts: %s\n", res.Rounds, res.Stopped, dir)
+	fmt.Fprintf(stderr, "%d rounds: %s\n%sresults, tables and charts: %s\n", res.Rounds, res.Stopped, closing, dir)
 	if len(res.Failed) > 0 {
 		fmt.Fprintf(stderr, "iopath: %d results failed, and are left out; the first: %s\n", len(res.Failed), res.Failed[0])
 		return errNo
@@ -153,12 +166,14 @@ func (o *benchOptions) create(profile bench.Profile) (dir string, out *os.File, 
 	return dir, out, nil
 }
 
-// measure makes the data files, writes the header and runs the rounds.
-func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writer) (trial.Result, error) {
+// measure makes the data files, writes the header, runs the rounds, and closes
+// the file with what is to be known of all of them; closing is what to tell the
+// user of that, in whole lines.
+func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writer) (res trial.Result, closing string, err error) {
 	fmt.Fprintf(stderr, "preparing the data files\n")
 	s, err := bench.Open(ctx, o.Options)
 	if err != nil {
-		return trial.Result{}, err
+		return res, "", err
 	}
 	defer s.Close()
 	cells, skips := s.Cells()
@@ -167,23 +182,27 @@ func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writ
 		for _, skip := range skips {
 			why = append(why, skip.String())
 		}
-		return trial.Result{}, usage("nothing to measure with these flags: %s", strings.Join(why, "; "))
+		return res, "", usage("nothing to measure with these flags: %s", strings.Join(why, "; "))
 	}
 	var head bytes.Buffer
-	fmt.Fprintf(&head, "# iopath bench: profile=%s seed=%d benchtime=%s\n", o.Profile, o.seed, o.benchTime)
+	fmt.Fprintf(&head, "# iopath bench: profile=%s seed=%d benchtime=%s rounds=%v", o.Profile, o.seed, o.benchTime, &o.rounds)
+	if o.rounds.auto {
+		fmt.Fprintf(&head, " precision=%v", &o.precision)
+	}
+	head.WriteByte('\n')
 	fmt.Fprintf(&head, "# date: %s\n", time.Now().UTC().Format(time.RFC3339))
 	if err := host.WriteConfig(&head, host.TestHeader("iopath/bench")); err != nil {
-		return trial.Result{}, err
+		return res, "", err
 	}
 	if err := s.WriteHeader(&head, host.Options{Machine: o.machine}); err != nil {
-		return trial.Result{}, err
+		return res, "", err
 	}
 	for _, skip := range skips {
 		fmt.Fprintf(&head, "# skipped: %v\n", skip)
 		fmt.Fprintf(stderr, "skipped: %v\n", skip)
 	}
 	if _, err := out.Write(head.Bytes()); err != nil {
-		return trial.Result{}, usage("write the results: %w (choose another place with -results)", err)
+		return res, "", usage("write the results: %w (choose another place with -results)", err)
 	}
 	if llc, ok := host.LLC(); ok && s.Size("warm") != 0 && s.Size("warm") < llc*3/2 {
 		fmt.Fprintf(stderr, "note: the warm file has %s and the last-level cache %s: warm figures are the cache's, not memory's (take a larger -size)\n",
@@ -191,26 +210,84 @@ func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writ
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return trial.Result{}, err
+		return res, "", err
 	}
-	fmt.Fprintf(stderr, "measuring %d cells, at most %d rounds\n", len(cells), o.rounds)
+	fmt.Fprintf(stderr, "measuring %d cells, %s\n", len(cells), o.effort())
 	progress, _ := stderr.(*os.File)
-	return trial.Run{
-		Rounds: o.rounds, Time: o.time, Seed: o.seed, Results: len(cells), Out: out, Progress: progress,
-		Round: func(k int, rng *rand.Rand) ([]*exec.Cmd, error) {
-			r := bench.Round{Options: o.Options, BenchTime: o.benchTime, CountAll: k == 1}
-			for _, i := range rng.Perm(len(cells)) {
-				r.Cells = append(r.Cells, cells[i])
-			}
-			spec, err := json.Marshal(r)
-			if err != nil {
-				return nil, err
-			}
-			cmd := exec.Command(self, roundName)
-			cmd.Stdin = bytes.NewReader(spec)
-			return []*exec.Cmd{cmd}, nil
-		},
-	}.Do(ctx)
+	run := trial.Run{
+		Rounds: o.rounds.n, Time: o.time, Seed: o.seed, Results: len(cells), Out: out, Progress: progress,
+		Watch: watchNoise, Settle: o.settle, CPUs: measuringCPUs(),
+	}
+	var auto *autoStop
+	if o.rounds.auto {
+		names := make([]string, len(cells))
+		for i, c := range cells {
+			names[i] = c.Name()
+		}
+		auto = newAutoStop(float64(o.precision), names)
+		run.Ended = auto.ended
+	}
+	run.Round = func(k int, rng *rand.Rand) ([]*exec.Cmd, error) {
+		r := bench.Round{Options: o.Options, BenchTime: o.benchTime, CountAll: k == 1}
+		for _, i := range order(rng, len(cells), auto) {
+			r.Cells = append(r.Cells, cells[i])
+		}
+		spec, err := json.Marshal(r)
+		if err != nil {
+			return nil, err
+		}
+		cmd := exec.Command(self, roundName)
+		cmd.Stdin = bytes.NewReader(spec)
+		return []*exec.Cmd{cmd}, nil
+	}
+	res, err = run.Do(ctx)
+	if res.Rounds == 0 {
+		return res, "", err
+	}
+	tail, closing := o.closing(ctx, out.Name(), res, err, auto)
+	return res, closing, errors.Join(err, trial.Append(out, tail))
+}
+
+// closing returns what a run's file ends with, and what to tell the user of it.
+func (o *benchOptions) closing(ctx context.Context, file string, res trial.Result, failure error, auto *autoStop) (tail, told string) {
+	if auto != nil {
+		cause, by := "time is up", fmt.Sprintf("-time %v", o.time)
+		switch {
+		case ctx.Err() != nil:
+			cause, by = "interrupted", "the interruption"
+		case failure != nil:
+			cause, by = "the run failed", "a failure"
+		case res.Rounds == o.rounds.n:
+			cause, by = "the last round ended", "the limit of "+plural(res.Rounds, "round")
+		}
+		tail, told = auto.cut(cause), auto.summary(by)+"\n"
+	}
+	var warm []*summary.Cell
+	// A file without a result is for who reads it next to complain of.
+	if results, err := summary.ReadFiles(file); err == nil {
+		warm, _ = results.Cells("/cache:warm") // which parses
+	}
+	noise := noiseLine(res.Noise, res.Rounds, warm)
+	return tail + noise, told + strings.TrimPrefix(noise, "# ")
+}
+
+// effort says how long the measurement goes on, in words.
+func (o *benchOptions) effort() string {
+	s := plural(o.rounds.n, "round") + " at most"
+	if o.rounds.auto {
+		s = "each to ±" + percent(float64(o.precision))
+	}
+	if o.time > 0 {
+		s += fmt.Sprintf(", for %v at most", o.time)
+	}
+	return s
+}
+
+// order is the order of a round: which cells, by their number. The same seed
+// draws the same order for the same cells; those that were stopped are left out
+// of it.
+func order(rng *rand.Rand, cells int, auto *autoStop) []int {
+	return slices.DeleteFunc(rng.Perm(cells), func(i int) bool { return auto != nil && !auto.goesOn(i) })
 }
 
 // show prints the table and writes the charts and the run's README.

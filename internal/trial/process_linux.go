@@ -3,6 +3,8 @@ package trial
 import (
 	"os/exec"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // apart puts the child into a process group of its own, so that the terminal's
@@ -13,3 +15,13 @@ func apart(cmd *exec.Cmd) {
 
 // kill ends the child's whole group.
 func kill(cmd *exec.Cmd) { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+
+// pin moves the calling thread to the CPU, unless it is negative. Where that is
+// forbidden the thread stays where it is.
+func pin(cpu int) {
+	if cpu >= 0 {
+		var one unix.CPUSet
+		one.Set(cpu)
+		unix.SchedSetaffinity(0, &one)
+	}
+}

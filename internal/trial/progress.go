@@ -14,17 +14,21 @@ import (
 type progress struct {
 	out     *os.File
 	bar     *progressbar.ProgressBar // nil where out is not a terminal
-	rounds  int
-	results int // of a round, as expected
+	results int                      // of the round under way, as expected
+	done    int                      // results of the rounds that have ended
 	partial []byte
 }
 
 func newProgress(out *os.File, rounds, results int) *progress {
-	p := &progress{out: out, rounds: rounds, results: results}
+	p := &progress{out: out, results: results}
 	if out != nil && term.IsTerminal(int(out.Fd())) {
-		p.bar = progressbar.NewOptions(rounds*results,
+		first := "round 1" // of who knows how many
+		if rounds > 0 {
+			first = fmt.Sprintf("round 1 of %d", rounds)
+		}
+		p.bar = progressbar.NewOptions(max(rounds, 2)*results,
 			progressbar.OptionSetWriter(out),
-			progressbar.OptionSetDescription(fmt.Sprintf("round 1 of %d", rounds)),
+			progressbar.OptionSetDescription(first),
 			progressbar.OptionSetPredictTime(true),
 			progressbar.OptionShowCount(),
 			progressbar.OptionFullWidth(),
@@ -53,14 +57,24 @@ func (p *progress) Write(b []byte) (int, error) {
 	}
 }
 
-// roundEnded says that round k took that long, and how many are left.
-func (p *progress) roundEnded(k, left int, took time.Duration) {
+// roundEnded says that round k took that long, and how many are left, of so many
+// results each; at most, where the run may end before.
+func (p *progress) roundEnded(k, left, results int, atMost bool, took time.Duration) {
+	p.done += p.results
+	p.results = results
 	switch {
 	case p.out == nil:
 	case p.bar != nil:
-		p.bar.ChangeMax((k + left) * p.results)
-		p.bar.Set(k * p.results)
-		p.bar.Describe(fmt.Sprintf("round %d of %d", min(k+1, k+left), k+left))
+		p.bar.ChangeMax(p.done + left*results)
+		p.bar.Set(p.done)
+		of := "of"
+		if atMost {
+			of = "of at most"
+		}
+		p.bar.Describe(fmt.Sprintf("round %d %s %d", min(k+1, k+left), of, k+left))
+	case atMost:
+		fmt.Fprintf(p.out, "round %d ended after %v; cells to go: %d, in at most %d rounds, about %v\n",
+			k, took.Round(time.Second), results, left, (took * time.Duration(left)).Round(time.Second))
 	default:
 		fmt.Fprintf(p.out, "round %d ended after %v; %d left, about %v\n",
 			k, took.Round(time.Second), left, (took * time.Duration(left)).Round(time.Second))

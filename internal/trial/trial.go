@@ -2,6 +2,10 @@
 // benchmark format, one after another, in an order drawn from a recorded seed.
 // What a round prints is appended to a file when the round has ended, and
 // synced, so that an interrupted run is a valid, shorter run.
+//
+// It knows no statistics and no machine: who runs it says after each round
+// whether there is another one (Run.Ended), and how to watch the machine's noise
+// (Run.Watch).
 package trial
 
 import (
@@ -10,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -20,11 +25,13 @@ import (
 
 // A Run says which rounds to run, and for how long.
 type Run struct {
-	// Rounds is how many there are at most, at least one.
+	// Rounds is how many there are at most. 0: no limit but Time, which is then
+	// above zero.
 	Rounds int
 	// Time is when no round starts any more that would not end in time, going by
-	// the slowest one so far but the first, which may do more than the others.
-	// The first round always runs. 0: no limit.
+	// the slowest one so far but the first, which may do more than the others, or
+	// by the last one where that had more results to print than the next. The
+	// first round always runs. Settling counts. 0: no limit.
 	Time time.Duration
 	// Seed decides every round's order. Round k draws from its own generator.
 	Seed uint64
@@ -33,6 +40,18 @@ type Run struct {
 	Round func(k int, rng *rand.Rand) ([]*exec.Cmd, error)
 	// Results is how many result lines a round is expected to print.
 	Results int
+	// Ended, where it is not nil, is told what round k printed. It returns lines
+	// to be kept with the round, each with its newline, and how many results the
+	// next one is expected to print: 0 ends the run.
+	Ended func(k int, lines []byte) (note string, next int, err error)
+	// Watch, where it is not nil, watches the machine's noise. It stands in each
+	// round's line.
+	Watch Watch
+	// Settle is for how long at most the machine is given time to come to rest
+	// before the first round, by what Watch tells. 0: it is not waited for.
+	Settle time.Duration
+	// CPUs are those that are kept busy meanwhile, the most important one first.
+	CPUs []int
 	// Out gets the results. Only whole rounds are written.
 	Out *os.File
 	// Progress gets the progress: a bar with the time left where it is a
@@ -45,6 +64,7 @@ type Result struct {
 	Rounds  int      // that ended and were written
 	Failed  []string // the "# failed:" lines' texts, in order
 	Stopped string   // why there were no more rounds
+	Noise   Noise    // from the first round's begin to the end of the last that was written; nil without a Watch
 }
 
 // Do runs the rounds. A cancelled context ends the round under way, kills its
@@ -54,15 +74,31 @@ func (r Run) Do(ctx context.Context) (Result, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var (
-		res      Result
-		slowest  time.Duration
-		began    = time.Now()
-		progress = newProgress(r.Progress, r.Rounds, r.Results)
+		res     Result
+		settled string
+		slowest time.Duration
+		results = r.Results
+		more    = true
+		began   = time.Now()
+		watch   = r.Watch
 	)
+	if watch == nil {
+		watch = func() func() Noise { return func() Noise { return nil } }
+	}
+	if r.Watch != nil && r.Settle > 0 && ctx.Err() == nil {
+		settled = settle(ctx, r.Settle, r.Watch, spinner(r.CPUs))
+		if r.Progress != nil && ctx.Err() == nil {
+			fmt.Fprint(r.Progress, strings.TrimPrefix(settled, "# "))
+		}
+	}
+	progress := newProgress(r.Progress, r.Rounds, r.Results)
 	defer progress.close()
+	noise := watch()
 	for k := 1; ; k++ {
 		switch elapsed := time.Since(began); {
-		case k > r.Rounds:
+		case !more:
+			res.Stopped = "nothing is left to run"
+		case r.Rounds > 0 && k > r.Rounds:
 			res.Stopped = "all rounds ended"
 		case r.Time > 0 && k > 1 && elapsed+slowest > r.Time:
 			res.Stopped = fmt.Sprintf("another round would not end within %v", r.Time)
@@ -73,6 +109,7 @@ func (r Run) Do(ctx context.Context) (Result, error) {
 			return res, nil
 		}
 		start := time.Now()
+		ofRound := watch()
 		lines, err := r.round(ctx, k, progress)
 		if ctx.Err() != nil {
 			res.Stopped = "interrupted"
@@ -82,25 +119,45 @@ func (r Run) Do(ctx context.Context) (Result, error) {
 			return res, fmt.Errorf("round %d: %w", k, err)
 		}
 		took := time.Since(start)
-		if k <= 2 {
-			slowest = took
+		head := fmt.Sprintf("%s# round %d: seed=%d took=%v", settled, k, r.Seed, took.Round(time.Millisecond))
+		settled = ""
+		if r.Watch != nil {
+			head += fmt.Sprint(" ", ofRound())
 		}
-		slowest = max(slowest, took)
-		head := fmt.Sprintf("# round %d: seed=%d took=%v\n", k, r.Seed, took.Round(time.Millisecond))
-		if err := appendSynced(r.Out, head, lines); err != nil {
+		note, next := "", results
+		if r.Ended != nil {
+			if note, next, err = r.Ended(k, lines); err != nil {
+				return res, fmt.Errorf("round %d: %w", k, err)
+			}
+			more = next > 0
+		}
+		if err := Append(r.Out, head+"\n"+string(lines)+note); err != nil {
 			return res, fmt.Errorf("keep round %d: %w", k, err)
 		}
 		res.Rounds++
+		res.Noise = noise()
 		for _, line := range strings.Split(string(lines), "\n") {
 			if text, ok := strings.CutPrefix(line, "# failed: "); ok {
 				res.Failed = append(res.Failed, text)
 			}
 		}
-		left := r.Rounds - k
+		// A round with fewer cells takes no longer than the one it is part of.
+		if k <= 2 || next < results {
+			slowest = took
+		}
+		slowest = max(slowest, took)
+		left := math.MaxInt
+		if r.Rounds > 0 {
+			left = r.Rounds - k
+		}
 		if r.Time > 0 {
 			left = min(left, int((r.Time-time.Since(began))/slowest))
 		}
-		progress.roundEnded(k, max(left, 0), took)
+		if !more {
+			left = 0
+		}
+		progress.roundEnded(k, max(left, 0), next, r.Ended != nil, took)
+		results = next
 	}
 }
 
@@ -152,14 +209,14 @@ func run(ctx context.Context, cmd *exec.Cmd, out io.Writer) error {
 	return nil
 }
 
-// appendSynced appends all of it or nothing: what a full disk took in part is
-// cut off again.
-func appendSynced(f *os.File, head string, lines []byte) error {
+// Append appends all of the text to the file, synced, or nothing: what a full
+// disk took in part is cut off again.
+func Append(f *os.File, text string) error {
 	at, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(append([]byte(head), lines...)); err == nil {
+	if _, err = f.WriteString(text); err == nil {
 		err = f.Sync()
 	}
 	if err != nil {

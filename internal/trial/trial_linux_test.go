@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -121,6 +122,115 @@ func TestRounds(t *testing.T) {
 	if got := written(t, f); !slices.Equal(got, want) {
 		t.Errorf("written:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+// Each round's noise stands in its line, and the whole run's in the result. What
+// settling came to is kept with the first round.
+func TestNoise(t *testing.T) {
+	f := out(t)
+	calls := 0
+	res, err := Run{Rounds: 2, Seed: 7, Out: f, Settle: time.Millisecond,
+		Watch: func() func() Noise {
+			calls++
+			noise := fakeNoise{steal: float64(calls)}
+			return func() Noise { return noise }
+		},
+		Round: func(int, *rand.Rand) ([]*exec.Cmd, error) { return []*exec.Cmd{child("print", result("A"))}, nil },
+	}.Do(within(t))
+	if err != nil || res.Rounds != 2 || res.Noise == nil || res.Noise.String() != "steal=2%" {
+		t.Errorf("Do = %+v, %v, want 2 rounds and the noise that was begun before the first", res, err)
+	}
+	got := written(t, f)
+	want := []string{"goos: linux", "# settle: T, and still steal=1% work=0.0%",
+		"# round 1: seed=7 took=T steal=3%", result("A"),
+		"# round 2: seed=7 took=T steal=4%", result("A")}
+	got[1] = regexp.MustCompile(`settle: \S+,`).ReplaceAllString(got[1], "settle: T,")
+	if !slices.Equal(got, want) {
+		t.Errorf("written:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestEnded(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		ended   func(k int, lines []byte) (string, int, error)
+		rounds  int
+		stopped string
+		want    []string // the notes
+		err     string
+	}{
+		{"until nothing is left", func(k int, lines []byte) (string, int, error) {
+			return fmt.Sprintf("# note %d: %d bytes\n", k, len(lines)), 3 - k, nil
+		}, 3, "nothing is left to run", []string{"# note 1: 21 bytes", "# note 2: 21 bytes", "# note 3: 21 bytes"}, ""},
+		{"until the last round", func(int, []byte) (string, int, error) { return "", 9, nil }, 5, "all rounds ended", nil, ""},
+		{"nothing from the start", func(int, []byte) (string, int, error) { return "# a\n# b\n", 0, nil }, 1, "nothing is left to run", []string{"# a", "# b"}, ""},
+		{"fails", func(k int, _ []byte) (string, int, error) {
+			if k == 2 {
+				return "# lost\n", 1, errors.New("a line is damaged")
+			}
+			return "# kept\n", 1, nil
+		}, 1, "", []string{"# kept"}, "round 2: a line is damaged"},
+	} {
+		f := out(t)
+		res, err := Run{Rounds: 5, Results: 2, Out: f, Ended: c.ended, Round: func(k int, _ *rand.Rand) ([]*exec.Cmd, error) {
+			return []*exec.Cmd{child("print", result("A"))}, nil
+		}}.Do(within(t))
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if text != c.err || res.Rounds != c.rounds || res.Stopped != c.stopped {
+			t.Errorf("%s: Do = %+v, %v, want %d rounds, stopped because %q, error %q", c.name, res, err, c.rounds, c.stopped, c.err)
+		}
+		var notes []string
+		got := written(t, f)
+		for i, line := range got {
+			if strings.HasPrefix(line, "# ") && !strings.HasPrefix(line, "# round") {
+				notes = append(notes, line)
+				if !strings.HasPrefix(got[i-1], "Bench") && !strings.HasPrefix(got[i-1], "# ") {
+					t.Errorf("%s: %q stands after %q, want it after its round", c.name, line, got[i-1])
+				}
+			}
+		}
+		if !slices.Equal(notes, c.want) {
+			t.Errorf("%s: notes %q, want %q", c.name, notes, c.want)
+		}
+	}
+}
+
+// The slowest round stands for the next only as long as that has as much to do.
+func TestTimeLimitWithFewerResults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		res, err := Run{Rounds: 100, Time: 20 * time.Second, Out: out(t), Results: 8,
+			Round: func(k int, _ *rand.Rand) ([]*exec.Cmd, error) {
+				time.Sleep([]time.Duration{8 * time.Second, 8 * time.Second, time.Second, time.Second}[min(k, 4)-1])
+				return nil, nil
+			},
+			Ended: func(k int, _ []byte) (string, int, error) {
+				if k < 2 {
+					return "", 8, nil
+				}
+				return "", 1, nil
+			},
+		}.Do(t.Context())
+		// The third round has 4 s, and could take the second's 8.
+		if err != nil || res.Rounds != 2 {
+			t.Errorf("Do = %+v, %v, want 2 rounds", res, err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		res, err := Run{Time: 20 * time.Second, Out: out(t), Results: 8,
+			Round: func(k int, _ *rand.Rand) ([]*exec.Cmd, error) {
+				time.Sleep([]time.Duration{5 * time.Second, 5 * time.Second, time.Second}[min(k, 3)-1])
+				return nil, nil
+			},
+			Ended: func(k int, _ []byte) (string, int, error) { return "", max(1, 9-2*k), nil },
+		}.Do(t.Context())
+		// 10 s after two rounds, and then one a second.
+		if err != nil || res.Rounds != 12 {
+			t.Errorf("Do = %+v, %v, want 12 rounds", res, err)
+		}
+	})
 }
 
 func TestOrderDependsOnTheSeed(t *testing.T) {
@@ -328,9 +438,15 @@ func TestProgressOfAFile(t *testing.T) {
 	}}).Do(within(t)); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := (Run{Rounds: 9, Results: 3, Out: out(t), Progress: progress, Round: func(int, *rand.Rand) ([]*exec.Cmd, error) {
+		return []*exec.Cmd{child("print", result("A"))}, nil
+	}, Ended: func(k int, _ []byte) (string, int, error) { return "", 2 - k, nil }}).Do(within(t)); err != nil {
+		t.Fatal(err)
+	}
 	b, err := os.ReadFile(progress.Name())
 	got := regexp.MustCompile(`\d+s`).ReplaceAllString(string(b), "Ts")
-	if want := "round 1 ended after Ts; 1 left, about Ts\nround 2 ended after Ts; 0 left, about Ts\n"; err != nil || got != want {
+	if want := "round 1 ended after Ts; 1 left, about Ts\nround 2 ended after Ts; 0 left, about Ts\n" +
+		"round 1 ended after Ts; cells to go: 1, in at most 8 rounds, about Ts\nround 2 ended after Ts; cells to go: 0, in at most 0 rounds, about Ts\n"; err != nil || got != want {
 		t.Errorf("progress = %q, %v, want %q", b, err, want)
 	}
 }
