@@ -1,7 +1,9 @@
 package plots
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -28,7 +30,8 @@ type data struct {
 	pos     []float64 // their places on a linear axis
 	ordered bool      // x values are numbers, so that a line between them means something
 	series  []series
-	ceiling []point
+	ceils   []ceiling
+	floors  []floor // in ascending order
 	notes   []string
 	caption string
 	yScale  float64 // tidied units in one unit of the y axis
@@ -40,6 +43,18 @@ type series struct {
 	style  style
 	side   float64 // -1 to 1: how far beside its x it stands, so that none hides another
 	points []point // in the order of xs
+}
+
+// A ceiling is a line that bounds series from above.
+type ceiling struct {
+	name   string
+	points []point
+}
+
+// A floor is what a floor line is drawn at, in tidied units.
+type floor struct {
+	name  string
+	value float64
 }
 
 type point struct {
@@ -137,9 +152,12 @@ func (c Chart) collect(results *summary.Results) (*data, error) {
 	})
 	d.scale(unit)
 	if c.Ceiling != "" {
-		if err := d.addCeiling(results, used, unit); err != nil {
+		if err := d.addCeilings(results, used, unit); err != nil {
 			return nil, fmt.Errorf("draw %s: %w", c.Name, err)
 		}
+	}
+	if err := d.addFloors(results); err != nil {
+		return nil, fmt.Errorf("draw %s: %w", c.Name, err)
 	}
 	d.caption = caption(results, d, used)
 	return d, nil
@@ -242,10 +260,13 @@ func labels(cells []*summary.Cell, c Chart) func(*summary.Cell) string {
 
 // scale chooses the unit of the y axis by the greatest value.
 func (d *data) scale(unit string) {
-	top := 0.0
+	low, top := math.Inf(1), 0.0
 	for _, s := range d.series {
 		for _, p := range s.points {
 			top = max(top, math.Abs(p.fig.Value), math.Abs(slices.MaxFunc(p.raw, byAbs)))
+			if v := math.Abs(p.fig.Value); v > 0 {
+				low = min(low, v)
+			}
 		}
 	}
 	quantity, per, _ := strings.Cut(unit, "/")
@@ -257,6 +278,14 @@ func (d *data) scale(unit string) {
 	if per != "" {
 		d.yLabel += " per " + per
 	}
+	defer func() {
+		// The unit in brackets stays.
+		if _, axisUnit, ok := strings.Cut(d.yLabel, "("); ok && d.chart.Y != "" {
+			d.yLabel = d.chart.Y + " (" + axisUnit
+		} else if d.chart.Y != "" {
+			d.yLabel = d.chart.Y
+		}
+	}()
 	switch {
 	case unit == "B/s":
 		d.yScale, d.yLabel = 1<<30, "throughput (GiB/s)"
@@ -264,23 +293,18 @@ func (d *data) scale(unit string) {
 			d.yScale, d.yLabel = 1<<20, "throughput (MiB/s)"
 		}
 	case quantity == "sec" || strings.HasSuffix(quantity, "-sec"):
-		prefix := ""
-		for _, s := range []struct {
-			scale  float64
-			prefix string
-		}{{1, ""}, {1e-3, "m"}, {1e-6, "µ"}, {1e-9, "n"}} {
-			d.yScale, prefix = s.scale, s.prefix
-			if top >= s.scale {
-				break
-			}
+		if d.chart.Log && low < top {
+			top = math.Sqrt(low) * math.Sqrt(top) // the middle of the decades
 		}
+		var axisUnit string
+		d.yScale, axisUnit = timeUnit(top)
 		what := strings.TrimSuffix(strings.TrimSuffix(quantity, "sec"), "-")
 		if what == "" {
 			what = "time"
 		}
-		d.yLabel = what + " (" + prefix + "s)"
+		d.yLabel = what + " (" + axisUnit + ")"
 		if per != "" {
-			d.yLabel = what + " per " + per + " (" + prefix + "s)"
+			d.yLabel = what + " per " + per + " (" + axisUnit + ")"
 		}
 	case benchunit.ClassOf(unit) == benchunit.Binary:
 		sizes := []string{"B", "KiB", "MiB", "GiB", "TiB"}
@@ -297,6 +321,19 @@ func (d *data) scale(unit string) {
 	}
 }
 
+// timeUnit is the unit that a time is best read in, and its seconds.
+func timeUnit(sec float64) (scale float64, unit string) {
+	switch {
+	case sec >= 1:
+		return 1, "s"
+	case sec >= 1e-3:
+		return 1e-3, "ms"
+	case sec >= 1e-6:
+		return 1e-6, "µs"
+	}
+	return 1e-9, "ns"
+}
+
 func byAbs(a, b float64) int {
 	if math.Abs(a) < math.Abs(b) {
 		return -1
@@ -304,41 +341,42 @@ func byAbs(a, b float64) int {
 	return 1
 }
 
-// addCeiling takes the ceiling that bounds the cells drawn: the one that
-// agrees with one of them in every key that both have. A ceiling far above
-// the data would press it flat, so it becomes a note.
-func (d *data) addCeiling(results *summary.Results, used []*summary.Cell, unit string) error {
-	tops, err := results.Cells(d.chart.Ceiling, d.chart.X)
+// addCeilings takes the ceilings that bound the cells drawn, a line for each
+// set of values of CeilingBy, and of several at one place the highest. A
+// ceiling far above the data would press it flat, so it becomes a note.
+func (d *data) addCeilings(results *summary.Results, used []*summary.Cell, unit string) error {
+	tops, err := results.Cells(d.chart.Ceiling, append([]string{d.chart.X}, d.chart.CeilingBy...)...)
 	if err != nil {
 		return err
 	}
-	bounds := func(top, cell *summary.Cell) bool {
-		for _, p := range cell.Keys() {
-			if v := top.Key("/" + p.Key); p.Key != "" && v != "" && v != p.Value {
-				return false
+	by := func(c *summary.Cell) string {
+		var words []string
+		for _, key := range d.chart.CeilingBy {
+			if v := c.Key(key); v != "" {
+				words = append(words, strings.TrimPrefix(key, "/")+"="+v)
 			}
 		}
-		return top.Key(d.chart.X) == cell.Key(d.chart.X)
+		return strings.Join(words, " ")
 	}
-	best := map[int]point{}
+	lines := map[string]map[int]point{}
 	for _, top := range tops {
-		if !slices.ContainsFunc(used, func(c *summary.Cell) bool { return bounds(top, c) }) {
+		at := slices.Index(d.xs, top.Key(d.chart.X))
+		if _, ok := top.Figure(unit); !ok || !slices.ContainsFunc(used, func(c *summary.Cell) bool {
+			return (d.chart.CeilingFlat || top.Key(d.chart.X) == c.Key(d.chart.X)) && by(top) == by(c)
+		}) {
 			continue
 		}
-		if _, ok := top.Figure(unit); !ok {
-			continue
+		if lines[by(top)] == nil {
+			lines[by(top)] = map[int]point{}
 		}
-		p := newPoint(top, unit, slices.Index(d.xs, top.Key(d.chart.X)))
-		if have, ok := best[p.x]; !ok || p.fig.Value > have.fig.Value {
-			best[p.x] = p
+		p := newPoint(top, unit, at)
+		if have, ok := lines[by(top)][at]; !ok || p.fig.Value > have.fig.Value {
+			lines[by(top)][at] = p
 		}
 	}
-	var line []point
-	highest := 0.0
-	for x := range d.xs {
-		if p, ok := best[x]; ok {
-			line = append(line, p)
-			highest = max(highest, p.fig.Value)
+	for _, line := range lines {
+		if d.chart.CeilingFlat {
+			flatten(line, len(d.xs))
 		}
 	}
 	most := 0.0
@@ -347,16 +385,95 @@ func (d *data) addCeiling(results *summary.Results, used []*summary.Cell, unit s
 			most = max(most, p.fig.Value)
 		}
 	}
-	if len(line) > 0 && !d.chart.Log && highest > 1.5*most {
+	sets := slices.Sorted(maps.Keys(lines))
+	for _, set := range sets {
+		line := ceiling{name: "ceiling"}
+		if d.chart.CeilingLabel != "" {
+			line.name += " (" + d.chart.CeilingLabel + ")"
+		}
+		for _, word := range strings.Fields(set) { // that tells it from another
+			if slices.ContainsFunc(sets, func(other string) bool { return !slices.Contains(strings.Fields(other), word) }) {
+				line.name += " " + word
+			}
+		}
+		highest := 0.0
+		for x := range d.xs {
+			if p, ok := lines[set][x]; ok {
+				line.points = append(line.points, p)
+				highest = max(highest, p.fig.Value)
+			}
+		}
+		if d.chart.Log || highest <= 3*most {
+			d.ceils = append(d.ceils, line)
+			continue
+		}
 		_, axisUnit, _ := strings.Cut(d.yLabel, "(")
 		var words []string
-		for _, p := range line {
+		for _, p := range line.points {
 			words = append(words, fmt.Sprintf("%s %s at %s", plain(round3(p.fig.Value/d.yScale)), strings.TrimSuffix(axisUnit, ")"), sizeLabel(d.xs[p.x])))
 		}
-		d.note("The ceiling (the consumer alone, over memory) is above this chart: %s.", strings.Join(words, ", "))
-		return nil
+		d.note("The %s is above this chart: %s.", line.name, strings.Join(words, ", "))
 	}
-	d.ceiling = line
+	return nil
+}
+
+// flatten puts the highest point at every x.
+func flatten(line map[int]point, xs int) {
+	var highest point
+	for _, p := range line {
+		if p.fig.Value > highest.fig.Value {
+			highest = p
+		}
+	}
+	clear(line)
+	for x := range xs {
+		highest.x = x
+		line[x] = highest
+	}
+}
+
+// addFloors takes the floors within ten times of the figures; those farther
+// off would leave most of the chart empty, and become a note.
+func (d *data) addFloors(results *summary.Results) error {
+	low, high := math.Inf(1), 0.0
+	for _, s := range d.series {
+		for _, p := range s.points {
+			if p.fig.Value > 0 {
+				low = min(low, p.fig.Value)
+			}
+			high = max(high, p.fig.Value)
+		}
+	}
+	var far []string
+	for _, f := range d.chart.Floors {
+		cells, err := results.Cells(f.Filter)
+		if err != nil {
+			return err
+		}
+		_, unit := benchunit.Tidy(1, f.Unit)
+		least := math.Inf(1)
+		for _, c := range cells {
+			if fig, ok := c.Figure(unit); ok && fig.Value > 0 {
+				least = min(least, fig.Value)
+			}
+		}
+		name := f.Label + " " + plain(round3(least))
+		if strings.HasPrefix(unit, "sec") {
+			scale, u := timeUnit(least)
+			name = f.Label + " " + plain(round3(least/scale)) + " " + u
+		}
+		switch {
+		case math.IsInf(least, 0) || high == 0:
+		case least < low/10 || least > high*10:
+			far = append(far, name)
+		default:
+			d.floors = append(d.floors, floor{name, least})
+		}
+	}
+	slices.SortFunc(d.floors, func(a, b floor) int { return cmp.Compare(a.value, b.value) })
+	if len(far) > 0 {
+		d.note("Floors far from this chart: %s.", strings.Join(far, ", "))
+	}
 	return nil
 }
 
@@ -416,6 +533,9 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 		llc, ok2 := summary.ParseNumber(results.ConfigValue("llc"))
 		if ok1 && ok2 && size > 0 && llc > 0 {
 			fact += fmt.Sprintf(" = %s × last-level cache (%s)", plain(round3(size/llc)), sizeLabel(results.ConfigValue("llc")))
+			if size/llc < summary.CacheBound && slices.ContainsFunc(used, func(c *summary.Cell) bool { return c.Key("/cache") == "warm" }) {
+				fact += ": the cache's speed, not memory's"
+			}
 		}
 		facts = append(facts, fact)
 	} else {

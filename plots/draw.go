@@ -34,8 +34,14 @@ var (
 	ink   = color.NRGBA{0x22, 0x22, 0x22, 0xFF}
 	muted = color.NRGBA{0x55, 0x55, 0x55, 0xFF}
 	faint = color.NRGBA{0xE3, 0xE3, 0xE3, 0xFF}
-	top   = draw.LineStyle{Color: color.NRGBA{0x77, 0x77, 0x77, 0xFF}, Width: 1.2, Dashes: []vg.Length{5, 3}}
+	bound = color.NRGBA{0x77, 0x77, 0x77, 0xFF}
+	low   = draw.LineStyle{Color: bound, Width: 0.6}
 )
+
+// top is the style of the i-th ceiling.
+func top(i int) draw.LineStyle {
+	return draw.LineStyle{Color: bound, Width: 1.2, Dashes: [][]vg.Length{{5, 3}, {2, 2}, {9, 3, 2, 3}}[i%3]}
+}
 
 func face(size vg.Length, bold bool) font.Face {
 	f := font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
@@ -91,7 +97,7 @@ type page struct {
 	title, notes, caption []string
 	titleFace, small      font.Face
 	label                 font.Face
-	legend                [][]string // the ceiling, if there is one, then the series; a name may take lines
+	legend                [][]string // the ceilings, then the series; a name may take lines
 	legendX               vg.Length
 	bodyH                 vg.Length
 }
@@ -99,8 +105,8 @@ type page struct {
 func (d *data) layout() *page {
 	p := &page{data: d, titleFace: face(13, true), small: face(8.5, false), label: face(10, false)}
 	var names []string
-	if len(d.ceiling) > 0 {
-		names = append(names, "ceiling (memory)")
+	for _, c := range d.ceils {
+		names = append(names, sizeLabel(c.name))
 	}
 	for _, s := range d.series {
 		names = append(names, sizeLabel(s.name))
@@ -176,7 +182,7 @@ func (p *page) drawLegend(c draw.Canvas, y vg.Length) {
 	for i, rows := range p.legend {
 		mid := y - legendRow/2
 		if i < ceilings {
-			c.StrokeLine2(top, p.legendX, mid, p.legendX+thumbW, mid)
+			c.StrokeLine2(top(i), p.legendX, mid, p.legendX+thumbW, mid)
 		} else {
 			s := p.series[i-ceilings]
 			if p.ordered {
@@ -236,7 +242,8 @@ func (p *page) xLabel() string {
 	return strings.TrimPrefix(key, ".")
 }
 
-// xRange leaves room beside the outermost points.
+// xRange leaves room beside the outermost points, and for the names of floors
+// to the right of them all.
 func (p *page) xRange() (low, high float64) {
 	low, high = slices.Min(p.pos), slices.Max(p.pos)
 	edge := 0.07 * (high - low)
@@ -246,17 +253,25 @@ func (p *page) xRange() (low, high float64) {
 	case len(p.pos) > 12:
 		edge /= 2
 	}
-	return low - edge, high + edge
+	var names vg.Length
+	for _, f := range p.floors {
+		names = max(names, p.small.Width(f.name)+6)
+	}
+	// The room that the names have of the whole width is what edge has now.
+	right := max(edge, float64(names/axisW)*(high-low+edge)/(1-float64(names/axisW)))
+	return low - edge, high + right
 }
+
+// axisW is about what the y axis leaves of the panel.
+const axisW = panelW - 60
 
 // xTicks labels the x values themselves, leaving out labels that would run
 // into their left neighbour. Words that would are set upright instead.
 func (p *page) xTicks() (ticks []plot.Tick, upright bool) {
-	const width = panelW - 60 // about what the y axis leaves
 	low, high := p.xRange()
 	span := high - low
 	f := face(9, false)
-	at := func(i int) vg.Length { return vg.Length(p.pos[i]/span) * width }
+	at := func(i int) vg.Length { return vg.Length(p.pos[i]/span) * axisW }
 	end := vg.Length(math.Inf(-1))
 	clash := false
 	for i, x := range p.xs {
@@ -328,7 +343,12 @@ func (p *page) yAxis() yAxis {
 	for _, s := range p.series {
 		seePoints(s.points)
 	}
-	seePoints(p.ceiling)
+	for _, c := range p.ceils {
+		seePoints(c.points)
+	}
+	for _, f := range p.floors {
+		see(f.value)
+	}
 	if p.chart.Log {
 		return logAxis(low, high, zero)
 	}
@@ -368,14 +388,27 @@ func logAxis(low, high float64, zero bool) yAxis {
 	if math.IsInf(low, 0) { // zeros alone
 		low, high = 1, 1
 	}
-	a := yAxis{log: true, min: math.Floor(math.Log10(low) + 1e-9), max: math.Ceil(math.Log10(high) - 1e-9)}
+	// Its ends are a 1, a 2 or a 5 of a decade.
+	const slack = 1e-9
+	a := yAxis{log: true}
+	for _, m := range []float64{1, 2, 5} {
+		if at := math.Floor(math.Log10(low)+slack) + math.Log10(m); at <= math.Log10(low)+slack {
+			a.min = at
+		}
+	}
+	for _, m := range []float64{10, 5, 2, 1} {
+		if at := math.Floor(math.Log10(high)+slack) + math.Log10(m); at >= math.Log10(high)-slack {
+			a.max = at
+		}
+	}
 	if a.max-math.Log10(high) < 0.05 {
-		a.max += 0.15
+		a.max += 0.1
 	}
 	if a.max-a.min < 1 {
-		a.max = a.min + 1.05
+		a.min = math.Floor(a.min + slack)
+		a.max = max(a.min+1.05, math.Log10(high)+0.05)
 	}
-	first, decades := a.min, a.max-a.min
+	first, decades, least := math.Floor(a.min+slack), a.max-a.min, a.min-slack
 	a.zero = a.min
 	if zero {
 		a.min -= 0.12*decades + 0.2
@@ -383,19 +416,24 @@ func logAxis(low, high float64, zero bool) yAxis {
 		a.ticks = append(a.ticks, plot.Tick{Value: a.zero, Label: "0"})
 	}
 	every := max(1, math.Ceil(decades/8))
-	for e := first; e <= a.max+1e-9; e += 1 {
+	for e := first; e <= a.max+slack; e += 1 {
 		v := math.Pow(10, e)
 		tick := plot.Tick{Value: e}
 		if math.Mod(e-first, every) == 0 {
 			tick.Label = plain(v)
 		}
-		a.ticks = append(a.ticks, tick)
+		if e >= least {
+			a.ticks = append(a.ticks, tick)
+		}
 		for m := 2.0; m < 10 && decades <= 8; m++ {
 			tick := plot.Tick{Value: e + math.Log10(m)}
 			if tick.Value > a.max {
 				break
 			}
-			if decades <= 2.3 && (m == 2 || m == 5) {
+			if tick.Value < least {
+				continue
+			}
+			if decades <= 3.3 && (m == 2 || m == 5) {
 				tick.Label = plain(m * v)
 			}
 			a.ticks = append(a.ticks, tick)
@@ -456,11 +494,13 @@ func (l curves) Plot(c draw.Canvas, g *plot.Plot) {
 		}
 		return pts
 	}
-	if pts := path(l.ceiling, 0); len(pts) > 0 {
-		// The ceiling holds between the sizes and beyond them.
+	for i, ceiling := range l.ceils {
+		// A ceiling holds between the sizes and beyond them.
+		pts := path(ceiling.points, 0)
 		pts = slices.Concat([]vg.Point{{X: c.Min.X, Y: pts[0].Y}}, pts, []vg.Point{{X: c.Max.X, Y: pts[len(pts)-1].Y}})
-		c.StrokeLines(top, pts)
+		c.StrokeLines(top(i), pts)
 	}
+	l.drawFloors(c, g)
 	for _, s := range l.series {
 		pale := colors[s.style.color]
 		pale.A = 0x60
@@ -502,6 +542,29 @@ func (l curves) Plot(c draw.Canvas, g *plot.Plot) {
 		for _, pt := range path(s.points, s.side) {
 			s.style.glyph(c, pt, glyphR)
 		}
+	}
+}
+
+// drawFloors draws each floor with its name on it, at the right end where no
+// series comes. A name that would stand on the one below it moves up, over the
+// lines there: its figure tells which it is of.
+func (l curves) drawFloors(c draw.Canvas, g *plot.Plot) {
+	const pitch = 10
+	var places []vg.Length
+	for _, f := range l.floors {
+		y := c.Y(g.Y.Norm(l.y.at(f.value / l.yScale)))
+		c.StrokeLine2(low, c.Min.X, y, c.Max.X, y)
+		places = append(places, y)
+	}
+	free := vg.Length(math.Inf(-1))
+	for i, f := range l.floors {
+		at := max(places[i]+2.5, free)
+		width := l.small.Width(f.name)
+		c.SetColor(color.White)
+		c.Fill(vg.Rectangle{Min: vg.Point{X: c.Max.X - width - 2, Y: at - 1.5}, Max: vg.Point{X: c.Max.X, Y: at + 7}}.Path())
+		c.SetColor(muted)
+		c.FillString(l.small, vg.Point{X: c.Max.X - width, Y: at}, f.name)
+		free = at + pitch
 	}
 }
 

@@ -2,10 +2,11 @@
 //
 // It takes what internal/summary read, from any file in the Go benchmark
 // format, and knows nothing of how the lines came to be. A Chart is declared
-// by a name, a question, a filter, the keys of its x axis and its series, and
-// a unit; Spine lists the suite's own. Each point is a median with its 95 %
-// interval over the raw measurements, which stay visible. What was not
-// measured is not drawn, and a chart for which nothing was is not drawn at all.
+// by a name, a question, a filter, the keys of its x axis and its series, a
+// unit, and what bounds it from above and below; Spine lists the suite's own.
+// Each point is a median with its 95 % interval over the raw measurements,
+// which stay visible. What was not measured is not drawn, and a chart for which
+// nothing was is not drawn at all.
 //
 // The same input gives the same bytes, as SVG and as PNG. A series keeps its
 // colour, shape and dash in every chart of a file, and from file to file too:
@@ -22,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"iopath/internal/summary"
 )
@@ -34,38 +36,95 @@ type Chart struct {
 	X       string // key of the x axis, such as /block
 	Series  string // key that tells the lines apart, such as /method
 	Unit    string // as in the file (ns/op, MB/s, syscalls/op) or tidied (sec/op, B/s); X/GiB is computed from X/op
+	Y       string // what the y axis shows, without its unit; "" for the name of Unit
 	Log     bool   // y in decades, with a place for zero; else linear from zero
-	Ceiling string // filter of cells that bound the others, "" for none
+	Section string // heading that a report puts the chart under
+
+	Ceiling      string   // filter of cells that bound the others from above, "" for none
+	CeilingLabel string   // what they are the ceiling of: memory, socket, device
+	CeilingBy    []string // keys, beside X, in which a cell and its ceiling agree; a line for each set of values
+	CeilingFlat  bool     // whether the highest of them bounds all, whatever its X
+	Floors       []Floor
+}
+
+// A Floor is a horizontal line: the least of one unit among the cells that a
+// filter keeps. It is drawn where it is near the figures.
+type Floor struct {
+	Filter, Unit string
+	Label        string
 }
 
 // ErrNoData marks the error of a chart for which nothing was measured. It is
 // a summary.ErrInput too.
 var ErrNoData = errors.New("nothing to plot")
 
-// Spine returns the suite's own charts: throughput and system calls per GiB
-// against block size, one for each workload and cache state.
+// costs are the floors of a time per block: what a method cannot do without.
+var costs = []Floor{
+	{".name:Floor /what:syscall", "sec/op", "empty system call"},
+	{".name:Floor /what:fault", "sec/op", "minor fault"},
+	{".name:Floor /what:clock", "sec/op", "clock reading"},
+}
+
+// Spine returns the suite's own charts, each against block size and one for
+// each workload and cache state: throughput below its ceiling, time per block
+// above its floors (of reads, as a send's median is mostly its socket's
+// buffer), the tail of that time, and system calls per GiB.
 func Spine() []Chart {
 	var charts []Chart
-	for _, w := range []struct{ name, filter, cache, what, ceiling string }{
-		{"read-seq-warm", ".name:Read /pattern:seq", "warm", "sequential reads of a cached file", ".name:Ceiling /pattern:seq"},
-		{"read-seq-cold", ".name:Read /pattern:seq", "cold", "sequential reads of an uncached file", ""},
-		{"read-rand-warm", ".name:Read /pattern:rand", "warm", "random reads of a cached file", ".name:Ceiling /pattern:rand"},
-		{"read-rand-cold", ".name:Read /pattern:rand", "cold", "random reads of an uncached file", ""},
-		{"send-tcp-warm", ".name:Send /transport:tcp", "warm", "sending a cached file over TCP loopback", ""},
-		{"send-tcp-cold", ".name:Send /transport:tcp", "cold", "sending an uncached file over TCP loopback", ""},
-		{"send-unix-warm", ".name:Send /transport:unix", "warm", "sending a cached file over a Unix socket", ""},
-		{"send-unix-cold", ".name:Send /transport:unix", "cold", "sending an uncached file over a Unix socket", ""},
+	for _, w := range []struct{ name, filter, cache, what string }{
+		{"read-seq-warm", ".name:Read /pattern:seq", "warm", "sequential reads of a cached file"},
+		{"read-rand-warm", ".name:Read /pattern:rand", "warm", "random reads of a cached file"},
+		{"read-sparse-warm", ".name:Read /pattern:sparse", "warm", "sparse reads of a cached file"},
+		{"read-seq-cold", ".name:Read /pattern:seq", "cold", "sequential reads of an uncached file"},
+		{"read-rand-cold", ".name:Read /pattern:rand", "cold", "random reads of an uncached file"},
+		{"read-sparse-cold", ".name:Read /pattern:sparse", "cold", "sparse reads of an uncached file"},
+		{"send-tcp-warm", ".name:Send /transport:tcp", "warm", "sending a cached file over TCP loopback"},
+		{"send-unix-warm", ".name:Send /transport:unix", "warm", "sending a cached file over a Unix socket"},
+		{"send-tcp-cold", ".name:Send /transport:tcp", "cold", "sending an uncached file over TCP loopback"},
+		{"send-unix-cold", ".name:Send /transport:unix", "cold", "sending an uncached file over a Unix socket"},
 	} {
-		filter := w.filter + " /cache:" + w.cache
-		charts = append(charts,
-			Chart{
-				Name: w.name + "-throughput", Title: "How fast is each method at " + w.what + "?",
-				Filter: filter, X: "/block", Series: "/method", Unit: "B/s", Ceiling: w.ceiling,
-			},
-			Chart{
-				Name: w.name + "-syscalls", Title: "How many system calls for " + w.what + "?",
-				Filter: filter, X: "/block", Series: "/method", Unit: "syscalls/GiB", Log: true,
-			})
+		kind, path, _ := strings.Cut(w.name, "-")
+		path, _, _ = strings.Cut(path, "-")
+		section := map[string]string{
+			"read warm": "Reads of a cached file", "read cold": "Reads of an uncached file",
+			"send warm": "Sending a cached file", "send cold": "Sending an uncached file",
+		}[kind+" "+w.cache]
+		of := Chart{Filter: w.filter + " /cache:" + w.cache, X: "/block", Series: "/method", Section: section}
+
+		c := of
+		c.Name, c.Title, c.Unit = w.name+"-throughput", "How fast is each method at "+w.what+"?", "B/s"
+		switch {
+		case w.cache == "cold":
+			// A device knows sequential and random alone.
+			pattern := "rand"
+			if kind == "send" || path == "seq" {
+				pattern = "seq"
+			}
+			c.Ceiling, c.CeilingLabel = ".name:Device /pattern:"+pattern, "device"
+			c.CeilingBy = []string{"/gomaxprocs"}
+			c.CeilingFlat = pattern == "seq" // readahead makes its own blocks
+		case kind == "send":
+			c.Ceiling, c.CeilingLabel = ".name:Ceiling /transport:"+path, "socket"
+			c.CeilingBy = []string{"/consume", "/gomaxprocs"}
+		default:
+			c.Ceiling, c.CeilingLabel = ".name:Ceiling /pattern:"+path, "memory"
+			c.CeilingBy = []string{"/consume", "/size", "/gomaxprocs"}
+		}
+		charts = append(charts, c)
+
+		if kind == "read" {
+			c := of
+			c.Name, c.Title, c.Unit = w.name+"-latency", "How long does a block take in "+w.what+"?", "p50-sec"
+			c.Y, c.Log, c.Floors = "time per block, p50", true, costs
+			charts = append(charts, c)
+		}
+		c = of
+		c.Name, c.Title, c.Unit = w.name+"-tail", "How long does the slowest block in a hundred take in "+w.what+"?", "p99-sec"
+		c.Y, c.Log = "time per block, p99", true
+		charts = append(charts, c)
+		c = of
+		c.Name, c.Title, c.Unit, c.Log = w.name+"-syscalls", "How many system calls for "+w.what+"?", "syscalls/GiB", true
+		charts = append(charts, c)
 	}
 	return charts
 }

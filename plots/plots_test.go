@@ -56,8 +56,13 @@ func (d *data) table() string {
 			row(s.name, p)
 		}
 	}
-	for _, p := range d.ceiling {
-		row("(ceiling)", p)
+	for _, c := range d.ceils {
+		for _, p := range c.points {
+			row(c.name, p)
+		}
+	}
+	for _, f := range d.floors {
+		fmt.Fprintf(&b, "floor: %s\t%.6g\n", f.name, f.value/d.yScale)
 	}
 	for _, n := range d.notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
@@ -95,7 +100,7 @@ func TestSpine(t *testing.T) {
 		t.Fatal(err)
 	}
 	paths = append(paths, inPNG...)
-	if got, want := len(paths), 16+1; got != want {
+	if got, want := len(paths), 28+1; got != want { // none of sparse reads
 		t.Errorf("Draw wrote %d files, want %d", got, want)
 	}
 	entries, err := os.ReadDir(dir)
@@ -109,6 +114,9 @@ func TestSpine(t *testing.T) {
 	var points strings.Builder
 	for _, c := range Spine() {
 		d, err := c.collect(r)
+		if errors.Is(err, ErrNoData) {
+			continue
+		}
 		if err != nil {
 			t.Fatalf("%s: %v", c.Name, err)
 		}
@@ -116,7 +124,7 @@ func TestSpine(t *testing.T) {
 	}
 	golden(t, "spine.points", []byte(points.String()))
 
-	for _, name := range []string{"read-seq-warm-throughput", "read-rand-cold-syscalls", "send-tcp-warm-throughput"} {
+	for _, name := range []string{"read-seq-warm-throughput", "read-rand-cold-syscalls", "read-rand-cold-throughput", "read-seq-warm-latency", "send-tcp-warm-throughput", "send-tcp-cold-tail"} {
 		svg, err := os.ReadFile(filepath.Join(dir, name+".svg"))
 		if err != nil {
 			t.Fatal(err)
@@ -230,6 +238,62 @@ func TestExtremes(t *testing.T) {
 	}
 }
 
+// TestBounds draws ceilings and floors, each where it belongs.
+func TestBounds(t *testing.T) {
+	const cells = "R/block=4KiB/method=m-2"
+	chart := Chart{Name: "c", Title: "What?", X: "/block", Series: "/method", Unit: "B/s",
+		Filter: ".name:R", Ceiling: ".name:Top", CeilingLabel: "device", CeilingBy: []string{"/consume", "/gomaxprocs"}}
+	floors := Chart{Name: "c", Title: "What?", X: "/block", Series: "/method", Unit: "p50-ns", Y: "time per block, p50", Log: true,
+		Filter: ".name:R", Floors: []Floor{{".name:Floor /what:a", "ns/op", "a call"}, {".name:Floor /what:b", "ns/op", "b"}}}
+	for _, tt := range []struct {
+		name, text string
+		chart      Chart
+		want       []string
+		not        string
+	}{
+		{"by block", lines(1, "10 MB/s", cells) + lines(1, "20 MB/s", "Top/block=4KiB-2") + lines(1, "25 MB/s", "Top/block=8KiB-2"), chart,
+			[]string{"ceiling (device)\t4KiB\t19.0735\t-\t-\tn=1"}, "23.8"},
+		{"of another GOMAXPROCS", lines(1, "10 MB/s", cells) + lines(1, "20 MB/s", "Top/block=4KiB"), chart, nil, "ceiling"},
+		{"of another consumer", lines(1, "10 MB/s", cells) + lines(1, "20 MB/s", "Top/consume=touch/block=4KiB-2"), chart, nil, "ceiling"},
+		{"a line for each consumer", lines(1, "10 MB/s", cells, "R/consume=touch/block=4KiB/method=m-2") + lines(1, "20 MB/s", "Top/block=4KiB-2", "Top/consume=touch/block=4KiB-2"), chart,
+			[]string{"ceiling (device)\t4KiB", "ceiling (device) consume=touch\t4KiB"}, "gomaxprocs"},
+		{"the highest of many", lines(1, "10 MB/s", cells) + lines(1, "15 MB/s", "Top/block=4KiB/depth=1-2") + lines(1, "20 MB/s", "Top/block=4KiB/depth=32-2"), chart,
+			[]string{"ceiling (device)\t4KiB\t19.0735"}, "14.3"},
+		{"far above", lines(1, "10 MB/s", cells) + lines(1, "31 MB/s", "Top/block=4KiB-2"), chart,
+			[]string{"note: The ceiling (device) is above this chart: 29.6 MiB/s at 4 KiB."}, "ceiling (device)\t"},
+		{"floors near and far", lines(6, "500 p50-ns", cells) + lines(6, "51 ns/op", "Floor/what=a") + lines(6, "49 ns/op", "Floor/what=b"), floors,
+			[]string{"time per block, p50 (ns)", "floor: a call 51 ns\t51", "note: Floors far from this chart: b 49 ns."}, "floor: b"},
+		{"a floor above", lines(6, "500 p50-ns", cells) + lines(6, "5000 ns/op", "Floor/what=b"), floors, []string{"floor: b 5 µs\t5000"}, "far"},
+		{"no floors measured", lines(6, "500 p50-ns", cells), floors, nil, "floor"},
+		{"a warm file inside the cache", "llc: 32MiB\n" + lines(1, "10 MB/s", "R/cache=warm/size=16MiB/block=4KiB/method=m"), chart,
+			[]string{"file 16 MiB = 0.5 × last-level cache (32 MiB): the cache's speed, not memory's"}, ""},
+		{"a cold file of that size", "llc: 32MiB\n" + lines(1, "10 MB/s", "R/cache=cold/size=16MiB/block=4KiB/method=m"), chart, nil, "not memory's"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := tt.chart.collect(read(t, tt.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := d.table()
+			for _, want := range tt.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("points are\n%swant %q in them", got, want)
+				}
+			}
+			if tt.not != "" && strings.Contains(got, tt.not) {
+				t.Errorf("points are\n%swant no %q in them", got, tt.not)
+			}
+			var svg bytes.Buffer
+			if _, err := d.render("svg").WriteTo(&svg); err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(svg.Bytes(), []byte("NaN")) {
+				t.Error("the SVG has NaN in it")
+			}
+		})
+	}
+}
+
 func TestErrors(t *testing.T) {
 	r := read(t, lines(1, "5 calls/op", "R/block=4KiB/method=m")+lines(1, "-5 faults/op", "R/block=4KiB/method=m"))
 	ok := Chart{Name: "c", X: "/block", Series: "/method", Unit: "calls/op"}
@@ -338,7 +402,9 @@ func TestTicks(t *testing.T) {
 		{linearAxis(0, 0), "0 0.2 0.4 0.6 0.8 1"},
 		{linearAxis(-3, 3), "−3 −2 −1 0 1 2 3"},
 		{linearAxis(0, 0.08), "0 0.02 0.04 0.06 0.08"},
-		{logAxis(32, 262144, false), "10 100 1,000 10,000 100,000 1,000,000"},
+		{logAxis(32, 262144, false), "100 1,000 10,000 100,000"},
+		{logAxis(113, 1060, false), "100 200 500 1,000 2,000"},
+		{logAxis(1, 1000, false), "1 2 5 10 20 50 100 200 500 1,000"},
 		{logAxis(200, 400, true), "0 100 200 500 1,000"},
 		{logAxis(math.Inf(1), math.Inf(-1), true), "0 1 2 5 10"},
 	} {

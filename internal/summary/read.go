@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 	"golang.org/x/perf/benchproc"
+	"golang.org/x/perf/benchunit"
 )
 
 // An Input is a source of result lines.
@@ -147,6 +148,10 @@ func (r *Results) addConfig(res *benchfmt.Result) {
 
 func (r *Results) addValues(g *group, res *benchfmt.Result, cut bool) error {
 	for _, v := range res.Values {
+		// benchfmt takes a zero for a value that needed no tidying.
+		if _, unit := benchunit.Tidy(v.Value, v.Unit); unit != v.Unit {
+			v.Unit, v.OrigUnit = unit, v.Unit
+		}
 		if _, ok := r.orig[v.Unit]; !ok {
 			// A line cut inside a unit still parses: "8 sysc" for
 			// "8 syscalls/op". No other line has such a unit.
@@ -218,6 +223,14 @@ func (s *sideLines) see(line []byte) {
 			r.Skipped = addOnce(r.Skipped, value)
 		case "failed":
 			r.Failed = addOnce(r.Failed, value)
+		case "noise":
+			r.Noise = addOnce(r.Noise, value)
+		case "settle":
+			r.Settle = addOnce(r.Settle, value)
+		case "stopped":
+			r.Stopped = addOnce(r.Stopped, value)
+		case "note":
+			r.Notes = addOnce(r.Notes, value)
 		}
 	case bytes.HasPrefix(line, []byte("Benchmark")) && bytes.Contains(line, []byte("--- ")):
 		if f := strings.Fields(printable(string(line))); len(f) > 2 && f[1] == "---" {

@@ -15,7 +15,16 @@ import (
 
 // spine is the order of the columns that make the case: the effect, then its
 // causes.
-var spine = []string{"B/s", Share, "syscalls/op", "minflt/op", "majflt/op", "ctxsw/op", "cpu-sec/op", "peer-cpu-sec/op", "device-B/op"}
+var spine = []string{"B/s", Share, "p50-sec", "p99-sec", "syscalls/op", "minflt/op", "majflt/op", "ctxsw/op", "cpu-sec/op", "peer-cpu-sec/op", "device-B/op"}
+
+// spare are columns that a narrow terminal may lack, in the order in which
+// they are given room; those that are not of the spine stand in this order too.
+// Units that are in neither come after them.
+var spare = []string{
+	"p50-sec", "device-B/op", "ctxsw/op",
+	"sec/op", "p999-sec", "max-sec", "late-%", "read-amplification",
+	"user-cpu-sec/op", "sys-cpu-sec/op", "peer-user-cpu-sec/op", "peer-sys-cpu-sec/op", "cycles/op", "instructions/op",
+}
 
 func columns(rows []Row, suite bool) []Column {
 	var units []string
@@ -32,7 +41,7 @@ func columns(rows []Row, suite bool) []Column {
 		slices.SortStableFunc(units, func(a, b string) int { return leading(a) - leading(b) })
 		cols := make([]Column, len(units))
 		for i, u := range units {
-			cols[i] = unitColumn(u, rows)
+			cols[i] = unitColumn(u, rows, suite)
 		}
 		return cols
 	}
@@ -41,7 +50,11 @@ func columns(rows []Row, suite bool) []Column {
 		switch {
 		case u == Share:
 			if slices.ContainsFunc(rows, func(r Row) bool { return r.Share > 0 }) {
-				cols = append(cols, Column{Unit: Share, Top: "of", Sub: "ceiling", format: func(r Row) string {
+				sub := "ceiling"
+				if slices.ContainsFunc(rows, func(r Row) bool { return r.Of == Device }) {
+					sub = "device"
+				}
+				cols = append(cols, Column{Unit: Share, Top: "of", Sub: sub, format: func(r Row) string {
 					if r.Share == 0 {
 						return "-"
 					}
@@ -49,9 +62,9 @@ func columns(rows []Row, suite bool) []Column {
 				}})
 			}
 		case slices.Contains(units, u):
-			cols = append(cols, unitColumn(u, rows))
+			cols = append(cols, unitColumn(u, rows, suite))
 		case u == "B/s" && slices.Contains(units, "sec/op"):
-			cols = append(cols, unitColumn("sec/op", rows))
+			cols = append(cols, unitColumn("sec/op", rows, suite))
 		}
 	}
 	if len(cols) > 0 && cols[0].Unit == "B/s" {
@@ -68,11 +81,22 @@ func columns(rows []Row, suite bool) []Column {
 			return "-"
 		}
 	}
+	main := len(cols)
+	turn := func(unit string) int {
+		if i := slices.Index(spare, unit); i >= 0 {
+			return i + 1
+		}
+		return len(spare) + 1
+	}
 	for _, u := range units {
 		if !slices.ContainsFunc(cols, func(c Column) bool { return c.Unit == u }) {
-			c := unitColumn(u, rows)
-			c.Wide = true
-			cols = append(cols, c)
+			cols = append(cols, unitColumn(u, rows, suite))
+		}
+	}
+	slices.SortStableFunc(cols[main:], func(a, b Column) int { return turn(a.Unit) - turn(b.Unit) })
+	for i := range cols {
+		if i >= main || slices.Contains(spare, cols[i].Unit) {
+			cols[i].spare = turn(cols[i].Unit)
 		}
 	}
 	return cols
@@ -89,18 +113,21 @@ func leading(unit string) int {
 }
 
 // unitColumn heads a unit and scales it alike in all rows.
-func unitColumn(unit string, rows []Row) Column {
-	top, anyInterval := 0.0, false
+func unitColumn(unit string, rows []Row, suite bool) Column {
+	low, top, anyInterval, isZero := math.Inf(1), 0.0, false, true
 	for _, r := range rows {
 		f := r.Figures[unit]
-		top = max(top, math.Abs(f.Value))
+		if v := math.Abs(f.Value); v > 0 {
+			low, top = min(low, v), max(top, v)
+		}
+		isZero = isZero && !slices.ContainsFunc(r.Cell.Values(unit), func(v float64) bool { return v != 0 })
 		anyInterval = anyInterval || f.Interval && !f.Exact
 	}
 	quantity, per, hasPer := strings.Cut(unit, "/")
 	if hasPer {
 		per = "/" + per
 	}
-	c := Column{Unit: unit, Top: quantity, Sub: per}
+	c := Column{Unit: unit, Top: quantity, Sub: per, isZero: isZero}
 	show := func(f Figure) string {
 		if !f.Exact && math.Abs(f.Value) >= 100 {
 			return count(math.Round(f.Value)) // the half between two counts
@@ -113,8 +140,22 @@ func unitColumn(unit string, rows []Row) Column {
 		scale, prefix := byteScale(top)
 		c.Top, c.Sub = "throughput", prefix+"B/s"
 		show = func(f Figure) string { return digits(f.Value / scale) }
+	case !hasPer && strings.HasSuffix(quantity, "-sec"):
+		// Times of a block span what no one scale shows: 500 ns in the page
+		// cache and 100 ms behind it.
+		c.Top, c.Sub = strings.TrimSuffix(quantity, "-sec"), "s"
+		show = func(f Figure) string {
+			scale, prefix := timeScale(f.Value)
+			return digits(f.Value/scale) + prefix
+		}
+	case strings.HasSuffix(quantity, "-%"):
+		c.Top, c.Sub = strings.TrimSuffix(quantity, "-%"), "%"
+		show = func(f Figure) string { return digits(f.Value) }
 	case quantity == "sec" || strings.HasSuffix(quantity, "-sec"):
 		scale, prefix := timeScale(top)
+		if !suite && top/low < 1e4 {
+			scale, prefix = timeScale(low)
+		}
 		c.Top, c.Sub = strings.TrimSuffix(quantity, "-sec"), prefix+"s"+per
 		if quantity == "sec" {
 			c.Top = "time"
@@ -249,20 +290,10 @@ func (s Section) n() string {
 	return fmt.Sprintf("n=%d", s.MinN)
 }
 
-// rowKey says what the rows are.
-func (s Section) rowKey() string {
-	if s.Rows[0].Cell.Key("/method") != "" || s.Rows[0].Ceiling {
-		return "method"
-	}
-	return "benchmark"
-}
-
-// Wide is the width from which Text shows every column.
-const Wide = 120
-
 // Text writes the table for a terminal of the given width in columns; less
-// than 80 counts as 80. Columns that do not fit beside the others follow in a
-// second part. Below Wide, columns that are beside the point are named only.
+// than 80 counts as 80. Columns that make the case and do not fit beside each
+// other follow in a second part. Others are shown where there is room, and
+// named where there is none. Of methods, a column of zeros is one line instead.
 func (t *Table) Text(w io.Writer, width int) error {
 	width = max(width, 80)
 	var b strings.Builder
@@ -272,24 +303,23 @@ func (t *Table) Text(w io.Writer, width int) error {
 			b.WriteByte('\n')
 		}
 		fmt.Fprintf(&b, "%s   %s\n", s.heading(), s.n())
-		var cols []Column
-		for _, c := range s.Columns {
-			if c.Wide && width < Wide {
-				hidden = addOnce(hidden, c.Unit)
-				continue
-			}
-			cols = append(cols, c)
+		cols, zeros, left := s.choose(width)
+		for _, u := range left {
+			hidden = addOnce(hidden, u)
 		}
 		s.text(&b, cols, width)
+		if len(zeros) > 0 {
+			fill(&b, "all 0: "+strings.Join(zeros, ", "), width)
+		}
 	}
 	notes := slices.Clone(t.Notes)
 	if len(hidden) > 0 {
-		notes = append(notes, fmt.Sprintf("At a width of %d and more there are also: %s.", Wide, strings.Join(hidden, ", ")))
+		notes = append(notes, fmt.Sprintf("Not everywhere is there room for: %s (Markdown and JSON have all).", strings.Join(hidden, ", ")))
 	}
 	for _, list := range []struct {
 		word  string
 		lines []string
-	}{{"", notes}, {"skipped: ", byReason(t.Skipped)}, {"failed: ", byReason(t.Failed)}} {
+	}{{"", notes}, {"noise: ", t.Noise}, {"skipped: ", byReason(t.Skipped)}, {"failed: ", byReason(t.Failed)}} {
 		if len(list.lines) > 0 {
 			b.WriteByte('\n')
 		}
@@ -332,34 +362,79 @@ func (c Column) name() string {
 		return c.Top + c.Sub
 	}
 	if c.Unit == Share {
-		return "of ceiling"
+		return c.Top + " " + c.Sub
 	}
 	return c.Top + " (" + c.Sub + ")"
 }
 
-func (s Section) text(b *strings.Builder, cols []Column, width int) {
-	const indent = 2
-	labelWidth := utf8.RuneCountInString(s.rowKey())
-	for _, r := range s.Rows {
-		labelWidth = max(labelWidth, utf8.RuneCountInString(r.Label))
+// choose picks the columns that a terminal shows, and names those that hold
+// nothing but zeros and those that are left out.
+func (s Section) choose(width int) (cols []Column, zeros, left []string) {
+	_, room, _ := s.labels(width)
+	gap := 1
+	if width >= wide {
+		gap = 2
 	}
-	// Names that would take the figures' room stand on a line of their own.
-	apart := labelWidth > width*2/5
-	if apart {
-		labelWidth = utf8.RuneCountInString(s.rowKey())
-	}
-	widths := make([]int, len(cols))
-	for i, c := range cols {
-		widths[i] = max(utf8.RuneCountInString(c.Top), utf8.RuneCountInString(c.Sub))
-		for _, r := range s.Rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.Text(r)))
+	shown := make([]bool, len(s.Columns))
+	for turn, used := 0, 0; turn <= len(spare)+1; turn++ {
+		for i, c := range s.Columns {
+			zero := c.isZero && s.RowKey == "method"
+			if c.spare == turn && !zero && (turn == 0 || used+gap+s.width(c) <= room) {
+				used += gap + s.width(c)
+				shown[i] = true
+			}
 		}
 	}
-	room := width - indent - labelWidth
+	for i, c := range s.Columns {
+		switch {
+		case shown[i]:
+			cols = append(cols, c)
+		case c.isZero && s.RowKey == "method":
+			zeros = append(zeros, c.Unit)
+		default:
+			left = append(left, c.Unit)
+		}
+	}
+	return cols, zeros, left
+}
+
+// wide is the width from which columns stand farther apart.
+const wide = 120
+
+const indent = 2
+
+// labels returns the width of the labels' column and what it leaves to the
+// others. Names that would take the figures' room stand on a line of their own.
+func (s Section) labels(width int) (labels, room int, apart bool) {
+	labels = utf8.RuneCountInString(s.RowKey)
+	longest := labels
+	for _, r := range s.Rows {
+		longest = max(longest, utf8.RuneCountInString(r.Label))
+	}
+	if apart = longest > width*2/5; !apart {
+		labels = longest
+	}
+	return labels, width - indent - labels, apart
+}
+
+func (s Section) width(c Column) int {
+	w := max(utf8.RuneCountInString(c.Top), utf8.RuneCountInString(c.Sub))
+	for _, r := range s.Rows {
+		w = max(w, utf8.RuneCountInString(c.Text(r)))
+	}
+	return w
+}
+
+func (s Section) text(b *strings.Builder, cols []Column, width int) {
+	labelWidth, room, apart := s.labels(width)
+	widths := make([]int, len(cols))
+	for i, c := range cols {
+		widths[i] = s.width(c)
+	}
 	gap := 2
 	if used := sum(widths) + gap*len(cols); used > room && used-len(cols) <= room {
 		gap = 1
-	} else if width >= Wide && used+len(cols) <= room {
+	} else if width >= wide && used+len(cols) <= room {
 		gap = 3
 	}
 	for from := 0; ; {
@@ -381,7 +456,7 @@ func (s Section) text(b *strings.Builder, cols []Column, width int) {
 			b.WriteString(strings.TrimRight(l.String(), " "))
 			b.WriteByte('\n')
 		}
-		line(s.rowKey(), func(i int) string { return cols[i].Top })
+		line(s.RowKey, func(i int) string { return cols[i].Top })
 		line("", func(i int) string { return cols[i].Sub })
 		group := ""
 		for _, r := range s.Rows {
@@ -449,7 +524,7 @@ func (t *Table) Markdown(w io.Writer) error {
 		if grouped {
 			head, rule = "| block |", "|---|"
 		}
-		head, rule = head+" "+s.rowKey()+" |", rule+"---|"
+		head, rule = head+" "+escape(s.RowKey)+" |", rule+"---|"
 		for _, c := range s.Columns {
 			head += " " + escape(c.name()) + " |"
 			rule += "---:|"
@@ -476,6 +551,9 @@ func (t *Table) Markdown(w io.Writer) error {
 	for _, n := range t.Notes {
 		fmt.Fprintf(&b, "- %s\n", escape(n))
 	}
+	for _, n := range t.Noise {
+		fmt.Fprintf(&b, "- noise: %s\n", escape(n))
+	}
 	for _, n := range byReason(t.Skipped) {
 		fmt.Fprintf(&b, "- skipped: %s\n", escape(n))
 	}
@@ -497,8 +575,9 @@ type jsonFigure struct {
 type jsonRow struct {
 	Cell    string                `json:"cell"`
 	Keys    map[string]string     `json:"keys"`
-	Ceiling bool                  `json:"ceiling,omitempty"`
-	Share   float64               `json:"share_of_ceiling,omitempty"`
+	Limit   Limit                 `json:"limit,omitempty"` // what the row is the limit by
+	Of      Limit                 `json:"share_of,omitempty"`
+	Share   float64               `json:"share,omitempty"`
 	Figures map[string]jsonFigure `json:"figures"`
 }
 
@@ -516,9 +595,12 @@ func (t *Table) JSON(w io.Writer) error {
 		Config   map[string]string `json:"config"`
 		Sections []jsonSection     `json:"sections"`
 		Notes    []string          `json:"notes"`
+		Noise    []string          `json:"noise"`
+		Settle   []string          `json:"settle"`
+		Stopped  []string          `json:"stopped"`
 		Skipped  []string          `json:"skipped"`
 		Failed   []string          `json:"failed"`
-	}{emptyNotNull(t.Dates), map[string]string{}, nil, emptyNotNull(t.Notes), emptyNotNull(t.Skipped), emptyNotNull(t.Failed)}
+	}{emptyNotNull(t.Dates), map[string]string{}, nil, emptyNotNull(t.Notes), emptyNotNull(t.Noise), emptyNotNull(t.Settle), emptyNotNull(t.Stopped), emptyNotNull(t.Skipped), emptyNotNull(t.Failed)}
 	for _, c := range t.Config {
 		out.Config[c.Key] = c.Value
 	}
@@ -535,7 +617,7 @@ func (t *Table) JSON(w io.Writer) error {
 	for _, s := range t.Sections {
 		js := jsonSection{Name: s.Name, Keys: keyMap(s.Keys)}
 		for _, r := range s.Rows {
-			jr := jsonRow{Cell: r.Cell.Name, Keys: keyMap(r.Cell.Keys()), Ceiling: r.Ceiling, Share: r.Share, Figures: map[string]jsonFigure{}}
+			jr := jsonRow{Cell: r.Cell.Name, Keys: keyMap(r.Cell.Keys()), Limit: r.Limit, Of: r.Of, Share: r.Share, Figures: map[string]jsonFigure{}}
 			for u, f := range r.Figures {
 				jf := jsonFigure{Value: f.Value, Exact: f.Exact, N: f.N}
 				if f.Interval {

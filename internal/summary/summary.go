@@ -10,7 +10,8 @@
 //  3. Cell.Figure reduces one unit of a cell with benchmath: the median and
 //     its 95 % interval, or the one exact value of a unit that its Unit line
 //     calls assume=exact.
-//  4. Results.Table lays the methods side by side, as text, Markdown or JSON.
+//  4. Results.Table lays the methods side by side, below what bounds them, as
+//     text, Markdown or JSON.
 //
 // Units are those of benchunit.Tidy: ns/op reads as sec/op and MB/s as B/s,
 // so times are seconds and sizes are bytes throughout.
@@ -98,7 +99,10 @@ type Results struct {
 	Dates   []string                 // "# date:" lines, each once
 	Skipped []string                 // "# skipped:" lines, each once
 	Failed  []string                 // "# failed:" lines, each once
-	Notes   []string                 // what was read and left out, a line each
+	Noise   []string                 // "# noise:" lines, each once: what else the machine did
+	Settle  []string                 // "# settle:" lines, each once: how the machine stood before the first round
+	Stopped []string                 // "# stopped:" lines, each once: cells that were measured no further, and why
+	Notes   []string                 // "# note:" lines, and what was read and left out, a line each
 
 	groups []*group
 	orig   map[string]string // tidied unit → unit as first written
@@ -383,7 +387,13 @@ func Compare(a, b string) int {
 
 func comparePairs(a, b []Pair) int {
 	return slices.CompareFunc(a, b, func(p, q Pair) int {
-		if p.Key != q.Key {
+		switch {
+		case p.Key == q.Key:
+		case p.Key == "consume": // the usual consumer is not named, and comes first
+			return 1
+		case q.Key == "consume":
+			return -1
+		default:
 			return strings.Compare(p.Key, q.Key)
 		}
 		return Compare(p.Value, q.Value)

@@ -38,6 +38,9 @@ BenchmarkRead/block=4KiB/method=pread-2 5 2000000 ns/op 500 MB/s 256 syscalls/op
 # skipped: BenchmarkRead/cache=cold: /tmp is tmpfs
 BenchmarkBroken-2 	--- FAIL: BenchmarkBroken-2
 # failed: BenchmarkX: receiver went away
+# settle: 1.25s, then steal=0.0%
+# stopped: BenchmarkRead/block=4KiB/method=pread-2: ±2.4% after 8 rounds
+# noise: steal=0.3%; quiet
 kernel: Linux 6.19
 BenchmarkRead/block=4KiB/method=pread-2 5 1000000 ns/op 1000 MB/s +Inf x/op 256 syscalls/op
 PASS
@@ -62,6 +65,9 @@ PASS
 		{"dates", fmt.Sprint(r.Dates), "[2026-11-21T12:00:00Z]"},
 		{"skipped", fmt.Sprint(r.Skipped), "[BenchmarkRead/cache=cold: /tmp is tmpfs]"},
 		{"failed", fmt.Sprint(r.Failed), "[BenchmarkBroken-2 BenchmarkX: receiver went away]"},
+		{"settle", fmt.Sprint(r.Settle), "[1.25s, then steal=0.0%]"},
+		{"stopped", fmt.Sprint(r.Stopped), "[BenchmarkRead/block=4KiB/method=pread-2: ±2.4% after 8 rounds]"},
+		{"noise", fmt.Sprint(r.Noise), "[steal=0.3%; quiet]"},
 		{"notes", fmt.Sprint(r.Notes), "[x/op of Read/block=4KiB/method=pread-2 is infinite or not a number: left out]"},
 	} {
 		if tt.got != tt.want {
@@ -240,7 +246,7 @@ func TestTable(t *testing.T) {
 		file string
 		got  []byte
 	}{
-		{"table80.txt", render(bench, ".name:(Read OR Send)", width(80))},
+		{"table80.txt", render(bench, "*", width(80))},
 		{"table120.txt", render(bench, ".name:Send", width(120))},
 		{"table.md", render(bench, ".name:Read /cache:warm", (*Table).Markdown)},
 		{"table.json", render(bench, "/pattern:seq /cache:warm /block:4KiB", (*Table).JSON)},
@@ -264,6 +270,115 @@ func TestTable(t *testing.T) {
 		for line := range strings.Lines(string(tt.got)) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); limit > 0 && n > limit {
 				t.Errorf("%s has a line of %d columns, want at most %d: %s", tt.file, n, limit, line)
+			}
+		}
+	}
+}
+
+// A zero is of the same unit as the rest.
+func TestZeroIsTidied(t *testing.T) {
+	cells, err := mustParse(t, "BenchmarkX 1 0 cpu-ns/op\nBenchmarkX 1 4 cpu-ns/op\n").Cells("*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cells[0].Values("cpu-sec/op"); len(got) != 2 || got[0] != 0 || got[1] != 4e-9 {
+		t.Errorf("0 and 4 cpu-ns/op are %v cpu-sec/op, want 0 and 4e-9", got)
+	}
+}
+
+// TestLimits pairs each cell with what bounds it, and no other.
+func TestLimits(t *testing.T) {
+	const limits = `
+BenchmarkCeiling/pattern=seq/size=1GiB/block=4KiB-2 1 100 ns/op 1000 MB/s
+BenchmarkCeiling/pattern=seq/size=1GiB/block=4KiB 1 100 ns/op 1010 MB/s
+BenchmarkCeiling/pattern=seq/size=2GiB/block=4KiB-2 1 100 ns/op 1020 MB/s
+BenchmarkCeiling/pattern=seq/consume=touch/size=1GiB/block=4KiB-2 1 100 ns/op 2000 MB/s
+BenchmarkCeiling/pattern=sparse/size=1GiB/block=4KiB-2 1 100 ns/op 900 MB/s
+BenchmarkCeiling/transport=tcp/size=128MiB/block=4KiB-2 1 100 ns/op 500 MB/s
+BenchmarkCeiling/transport=tcp/consume=touch/size=128MiB/block=4KiB-2 1 100 ns/op 700 MB/s
+BenchmarkDevice/pattern=seq/size=128MiB/block=4KiB/depth=1-2 1 100 ns/op 80 MB/s
+BenchmarkDevice/pattern=seq/size=128MiB/block=4KiB/depth=32-2 1 100 ns/op 800 MB/s
+BenchmarkDevice/pattern=rand/size=128MiB/block=4KiB/depth=32-2 1 100 ns/op 400 MB/s
+`
+	for _, tt := range []struct {
+		cell, limit string
+		of          Limit
+	}{
+		{"Read/pattern=seq/cache=warm/size=1GiB/block=4KiB/method=pread-2", "Ceiling/pattern=seq/size=1GiB/block=4KiB-2", Memory},
+		{"Read/pattern=seq/cache=warm/consume=touch/size=1GiB/block=4KiB/method=pread-2", "Ceiling/pattern=seq/consume=touch/size=1GiB/block=4KiB-2", Memory},
+		{"Read/pattern=seq/cache=warm/consume=copy/size=1GiB/block=4KiB/method=pread-2", "", ""},
+		{"Read/pattern=seq/cache=warm/size=1GiB/block=64KiB/method=pread-2", "", ""},
+		{"Read/pattern=seq/cache=warm/size=4GiB/block=4KiB/method=pread-2", "", ""},
+		{"Read/pattern=rand/cache=warm/size=1GiB/block=4KiB/method=pread-2", "", ""},
+		{"Read/pattern=sparse/cache=warm/size=1GiB/block=4KiB/method=pread-2", "Ceiling/pattern=sparse/size=1GiB/block=4KiB-2", Memory},
+		{"Read/pattern=seq/cache=cold/size=1GiB/block=4KiB/method=pread-2", "Device/pattern=seq/size=128MiB/block=4KiB/depth=32-2", Device},
+		{"Read/pattern=seq/cache=cold/consume=touch/size=1GiB/block=4KiB/method=pread-2", "Device/pattern=seq/size=128MiB/block=4KiB/depth=32-2", Device},
+		{"Read/pattern=sparse/cache=cold/size=1GiB/block=4KiB/method=pread-2", "Device/pattern=rand/size=128MiB/block=4KiB/depth=32-2", Device},
+		{"Read/pattern=seq/cache=cold/size=1GiB/block=4KiB/method=pread", "", ""},
+		{"Read/pattern=seq/cache=cold/size=1GiB/block=1MiB/method=pread-2", "Device/pattern=seq/size=128MiB/block=4KiB/depth=32-2", Device},
+		{"Read/pattern=rand/cache=cold/size=1GiB/block=1MiB/method=pread-2", "", ""},
+		{"Send/transport=tcp/cache=warm/size=1GiB/block=4KiB/method=sendfile-2", "Ceiling/transport=tcp/size=128MiB/block=4KiB-2", Socket},
+		{"Send/transport=tcp/cache=warm/consume=touch/size=1GiB/block=4KiB/method=sendfile-2", "Ceiling/transport=tcp/consume=touch/size=128MiB/block=4KiB-2", Socket},
+		{"Send/transport=unix/cache=warm/size=1GiB/block=4KiB/method=sendfile-2", "", ""},
+		{"Send/transport=unix/cache=cold/size=1GiB/block=4KiB/method=sendfile-2", "Device/pattern=seq/size=128MiB/block=4KiB/depth=32-2", Device},
+		{"Other/pattern=seq/cache=warm/size=1GiB/block=4KiB/method=pread-2", "", ""},
+	} {
+		table, err := mustParse(t, limits+"Benchmark"+tt.cell+" 1 100 ns/op 200 MB/s\n").Table(".name:(Read OR Send OR Other)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := table.Sections[0].Rows
+		var limit string
+		for _, r := range rows {
+			if r.Limit != "" {
+				limit += r.Cell.Name
+				if _, ok := r.Figures["sec/op"]; ok { // its job is larger than the cell's
+					t.Errorf("%s: the limit's row has the time of another job", tt.cell)
+				}
+				if r.Limit != tt.of || r.Share != 1 {
+					t.Errorf("%s: the limit is by %q, its share %v; want %q, 1", tt.cell, r.Limit, r.Share, tt.of)
+				}
+			}
+		}
+		if limit != tt.limit {
+			t.Errorf("%s is bounded by %q, want %q", tt.cell, limit, tt.limit)
+		}
+		last := rows[len(rows)-1]
+		if last.Of != tt.of || (last.Share > 0) != (tt.of != "") {
+			t.Errorf("%s has a share %v of %q, want one of %q", tt.cell, last.Share, last.Of, tt.of)
+		}
+	}
+}
+
+// TestNotes holds what a table says beside its figures.
+func TestNotes(t *testing.T) {
+	const warm = "BenchmarkRead/cache=warm/block=4KiB/method=pread 1 100 ns/op\n"
+	for _, tt := range []struct {
+		name, text, want string
+		absent           bool
+	}{
+		{"a file inside the cache", "file-to-llc: 0.5\n" + warm, "The warm file has 0.5 times the size of the last-level cache: warm figures are the cache's, not memory's.", false},
+		{"a file beyond the cache", "file-to-llc: 1.5\n" + warm, "last-level cache", true},
+		{"cold cells alone", "file-to-llc: 0.5\n" + strings.ReplaceAll(warm, "warm", "cold"), "last-level cache", true},
+		{"a note of the file", "# note: the page cache was small\n" + warm, "the page cache was small", false},
+		{"cells that time stopped", "# stopped: BenchmarkA: ±2.4% after 8 rounds\n# stopped: BenchmarkB: time is up at ±6.1% after 14 rounds\n" + warm, "1 of 2 cells were stopped by the time limit before they were as precise as asked.", false},
+		{"cells that precision stopped", "# stopped: BenchmarkA: ±2.4% after 8 rounds\n" + warm, "stopped by the time limit", true},
+		{"noise", warm + "# noise: steal=0.3% over 6 rounds; quiet\n", "noise: steal=0.3% over 6 rounds; quiet", false},
+	} {
+		table, err := mustParse(t, tt.text).Table("*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for how, render := range map[string]func(io.Writer) error{
+			"text":     func(w io.Writer) error { return table.Text(w, 200) },
+			"Markdown": table.Markdown,
+		} {
+			var b bytes.Buffer
+			if err := render(&b); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(b.String(), tt.want); got == tt.absent {
+				t.Errorf("%s: %q is in the %s: %v, want %v:\n%s", tt.name, tt.want, how, got, !tt.absent, b.String())
 			}
 		}
 	}
@@ -298,6 +413,8 @@ func FuzzRead(f *testing.F) {
 	bench := generate(1)
 	f.Add(bench[:3000])
 	f.Add([]byte(generic))
+	f.Add([]byte("file-to-llc: 0.5\n# stopped: BenchmarkA: time is up\nBenchmarkFloor/what=clock 1 4 ns/op\n" +
+		"BenchmarkDevice/pattern=rand/block=4KiB/depth=32 1 100 ns/op 9 MB/s\nBenchmarkRead/pattern=sparse/cache=cold/block=4KiB/method=m 1 100 ns/op 7 MB/s 5 p50-ns 0 late-%\n"))
 	f.Add([]byte("Unit x assume=exact\nBenchmarkA/-1 1 NaN x 1e308 y -0 z\n"))
 	f.Add([]byte("Benchmark/method=/block= 1 1 MB/s 1 ns/op\nBenchmarkCeiling 1 1e308 MB/s"))
 	f.Fuzz(func(t *testing.T, data []byte) {
