@@ -7,7 +7,7 @@
 #   make compare OLD=DIR NEW=DIR   two runs, by benchstat
 #   make doctor                    what this machine lets us measure
 #   make methods                   the methods, and README's table of them
-#   make harness                   what the harness costs beside a C loop and fio
+#   make crosscheck                iopath beside fio, loops in C and iperf3, at the same work
 #   make clean                     remove the data files
 #
 # ARGS are handed on: make bench ARGS='-profile quick'
@@ -17,7 +17,7 @@ IOPATH := $(GO) run ./cmd/iopath
 # The newest run, if any.
 RUN    ?= $(patsubst %/bench.txt,%,$(firstword $(shell ls -t results/*/*/bench.txt 2>/dev/null)))
 
-.PHONY: bench test table plots compare doctor methods harness clean
+.PHONY: bench test table plots compare doctor methods crosscheck clean
 
 bench:
 	$(IOPATH) bench $(ARGS)
@@ -45,8 +45,8 @@ methods:
 	$(IOPATH) methods $(ARGS)
 	$(GO) test ./cmd/iopath -run TestReadmeMethods -update
 
-harness:
-	scripts/harness.sh $(ARGS)
+crosscheck:
+	scripts/crosscheck.sh $(ARGS)
 
 clean:
 	rm -rf .iopath

@@ -412,7 +412,7 @@ func (d *data) addCeilings(results *summary.Results, used []*summary.Cell, unit 
 		for _, p := range line.points {
 			words = append(words, fmt.Sprintf("%s %s at %s", plain(round3(p.fig.Value/d.yScale)), strings.TrimSuffix(axisUnit, ")"), sizeLabel(d.xs[p.x])))
 		}
-		d.note("The %s is above this chart: %s.", line.name, strings.Join(words, ", "))
+		d.note("The %s is not drawn, as it would press the rest: %s.", line.name, strings.Join(words, ", "))
 	}
 	return nil
 }

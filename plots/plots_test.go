@@ -260,7 +260,7 @@ func TestBounds(t *testing.T) {
 		{"the highest of many", lines(1, "10 MB/s", cells) + lines(1, "15 MB/s", "Top/block=4KiB/depth=1-2") + lines(1, "20 MB/s", "Top/block=4KiB/depth=32-2"), chart,
 			[]string{"ceiling (device)\t4KiB\t19.0735"}, "14.3"},
 		{"far above", lines(1, "10 MB/s", cells) + lines(1, "31 MB/s", "Top/block=4KiB-2"), chart,
-			[]string{"note: The ceiling (device) is above this chart: 29.6 MiB/s at 4 KiB."}, "ceiling (device)\t"},
+			[]string{"note: The ceiling (device) is not drawn, as it would press the rest: 29.6 MiB/s at 4 KiB."}, "ceiling (device)\t"},
 		{"floors near and far", lines(6, "500 p50-ns", cells) + lines(6, "51 ns/op", "Floor/what=a") + lines(6, "49 ns/op", "Floor/what=b"), floors,
 			[]string{"time per block, p50 (ns)", "floor: a call 51 ns\t51", "note: Floors far from this chart: b 49 ns."}, "floor: b"},
 		{"a floor above", lines(6, "500 p50-ns", cells) + lines(6, "5000 ns/op", "Floor/what=b"), floors, []string{"floor: b 5 µs\t5000"}, "far"},
