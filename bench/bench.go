@@ -1,6 +1,6 @@
 // Package bench says what is measured: the matrix of cells, and how one cell is
-// timed, counted and proven. There is one file a question: read.go, send.go,
-// ceiling.go.
+// timed, counted and proven. There is one file a question: read.go, send.go, and
+// bounds.go for what no method can exceed or do without.
 //
 // One op is one job: all bytes of the file moved once. A cell is measured in
 // this order:
@@ -12,7 +12,9 @@
 //     bytes is compared with the reference.
 //  4. The same jobs run under the counters, and the calls that were seen are
 //     held against those that the method declares.
-//  5. The warm file is proven to be warm still.
+//  5. One more job has its blocks timed (latency.go).
+//  6. The warm file is proven to be warm still, and the cold cell is held against
+//     the speed of the device.
 //
 // A cell that fails any of this has no result.
 //
@@ -27,6 +29,8 @@
 //	func BenchmarkRead(b *testing.B)    { bench.Run(b) }
 //	func BenchmarkSend(b *testing.B)    { bench.Run(b) }
 //	func BenchmarkCeiling(b *testing.B) { bench.Run(b) }
+//	func BenchmarkDevice(b *testing.B)  { bench.Run(b) }
+//	func BenchmarkFloor(b *testing.B)   { bench.Run(b) }
 package bench
 
 import (

@@ -74,7 +74,7 @@ func TestCells(t *testing.T) {
 		"Send/transport=unix/cache=warm/size=1MiB/block=4KiB/method=sendfile",
 		"Send/transport=unix/cache=cold/size=1MiB/block=4KiB/method=sendfile",
 		"Ceiling/pattern=seq/size=1MiB/block=4KiB",
-		"Device/pattern=seq/size=1MiB/block=4KiB/depth=32",
+		"Device/pattern=seq/size=1MiB/block=1MiB/depth=32",
 		"Ceiling/transport=unix/size=1MiB/block=4KiB",
 		"Floor/what=syscall",
 		"Floor/what=fault",

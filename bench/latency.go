@@ -23,7 +23,7 @@ import (
 
 const (
 	// latencyBlocks is how many blocks are timed at the most: enough for a p99.9.
-	latencyBlocks = 1 << 14
+	latencyBlocks = 1 << 13
 	// openLoop is for how long blocks come due at a rate.
 	openLoop = time.Second
 	// longest is the longest time that a block may take.

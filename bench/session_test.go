@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -16,9 +14,7 @@ import (
 	"testing"
 
 	"golang.org/x/perf/benchfmt"
-	"golang.org/x/sys/unix"
 
-	"iopath/internal/counters"
 	"iopath/internal/host"
 	"iopath/workloads"
 	"iopath/workloads/iomethod"
@@ -69,12 +65,18 @@ func open(t *testing.T, o Options) *Session {
 // round runs the cells once, each for one job, and returns the lines printed.
 func round(t *testing.T, o Options, countAll bool, cells ...Cell) []string {
 	t.Helper()
+	return roundOf(t, "1x", o, countAll, cells...)
+}
+
+// roundOf is a round of cells that are timed for longer.
+func roundOf(t *testing.T, benchTime string, o Options, countAll bool, cells ...Cell) []string {
+	t.Helper()
 	// Under the race detector, each receiver would sleep for a second at its end.
 	t.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	// The benchmarks that run after the tests are to take as long as they would.
-	benchTime := flag.Lookup("test.benchtime").Value.String()
-	defer flag.Set("test.benchtime", benchTime)
-	spec, err := json.Marshal(Round{Options: o, Cells: cells, BenchTime: "1x", CountAll: countAll})
+	before := flag.Lookup("test.benchtime").Value.String()
+	defer flag.Set("test.benchtime", before)
+	spec, err := json.Marshal(Round{Options: o, Cells: cells, BenchTime: benchTime, CountAll: countAll})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +148,8 @@ func TestEveryCell(t *testing.T) {
 		m, _ := iomethod.Lookup(c.Method)
 		has := func(unit string) bool { _, ok := r.Value(unit); return ok }
 		for unit, want := range map[string]bool{
-			"sec/op": true, "minflt/op": true, "majflt/op": true, "ctxsw/op": true, "cpu-sec/op": true,
+			"sec/op": true, "minflt/op": true,
+			"majflt/op": c.Benchmark != "Floor", "ctxsw/op": c.Benchmark != "Floor", "cpu-sec/op": c.Benchmark != "Floor",
 			"B/s": !m.Idle && c.Benchmark != "Floor", "peer-cpu-sec/op": c.Benchmark == "Send" || c.Benchmark == "Ceiling" && c.Transport != "",
 			"p50-sec": (c.Benchmark == "Read" || c.Benchmark == "Send") && !m.Whole && blocks(t, c) > 1, "max-sec": (c.Benchmark == "Read" || c.Benchmark == "Send") && !m.Whole,
 			"read-amplification": c.Cache == "cold" && !m.Idle, "resident-before-%": c.Cache != "" && !m.Idle, "resident-after-%": c.Cache != "" && !m.Idle,
@@ -304,126 +307,6 @@ func TestCorruptedFileFails(t *testing.T) {
 		if strings.HasPrefix(line, "#") {
 			t.Errorf("the bit flipped back: got %q, want a result", line)
 		}
-	}
-}
-
-// The methods that are wrong on purpose. They are registered by the test that
-// wants them, and not in an init function, so that the benchmarks of this
-// package do not measure them; a process that is traced runs no test, and may
-// be asked for one of them.
-func init() {
-	if _, traced := os.LookupEnv(tracedEnv); traced {
-		registerWrong()
-	}
-}
-
-var registerWrong = sync.OnceFunc(func() {
-	newFile := func(c iomethod.Config) (*wrong, error) {
-		f, err := os.Open(c.Path)
-		return &wrong{f, make([]byte, c.Block), c.Socket}, err
-	}
-	reader := func(calls string, read func(*wrong, *iomethod.Plan, iomethod.Consumer) error) iomethod.Role[iomethod.Reader] {
-		return iomethod.Role[iomethod.Reader]{Calls: []string{calls}, New: func(c iomethod.Config) (iomethod.Reader, error) {
-			w, err := newFile(c)
-			return wrongReader{w, read}, err
-		}}
-	}
-	iomethod.Register(iomethod.Method{
-		Name: "wrong.fallback", Doc: "declares sendfile, and reads and writes", Idiomatic: true,
-		Sender: iomethod.Role[iomethod.Sender]{Calls: []string{"sendfile"}, New: func(c iomethod.Config) (iomethod.Sender, error) { return newFile(c) }},
-	})
-	iomethod.Register(iomethod.Method{
-		Name: "wrong.read", Doc: "declares pread64, and seeks and reads", Idiomatic: true,
-		Reader: reader("pread64", func(w *wrong, p *iomethod.Plan, consume iomethod.Consumer) error { return w.each(p, consume) }),
-	})
-	iomethod.Register(iomethod.Method{
-		Name: "wrong.closed", Doc: "reads from a closed descriptor, and does not look at the error", Idiomatic: true,
-		Reader: reader("pread64", func(w *wrong, p *iomethod.Plan, consume iomethod.Consumer) error {
-			for i := range p.Pieces() {
-				off, n := p.Piece(i)
-				unix.Pread(-1, w.buf[:n], off)
-				consume(off, w.buf[:n])
-			}
-			return nil
-		}),
-	})
-	iomethod.Register(iomethod.Method{
-		Name: "wrong.lazy", Doc: "reads nothing and says that all is well", Idiomatic: true,
-		Reader: reader("pread64", func(*wrong, *iomethod.Plan, iomethod.Consumer) error { return nil }),
-	})
-})
-
-type wrong struct {
-	f      *os.File
-	buf    []byte
-	socket int
-}
-
-func (w *wrong) Close() error { return w.f.Close() }
-
-// each is what read(2) does.
-func (w *wrong) each(p *iomethod.Plan, consume iomethod.Consumer) error {
-	for i := range p.Pieces() {
-		off, n := p.Piece(i)
-		if _, err := unix.Seek(int(w.f.Fd()), off, 0); err != nil {
-			return err
-		}
-		for b := w.buf[:n]; len(b) > 0; {
-			n, err := unix.Read(int(w.f.Fd()), b)
-			if err != nil && !errors.Is(err, unix.EINTR) {
-				return err
-			}
-			b = b[max(n, 0):]
-		}
-		consume(off, w.buf[:n])
-	}
-	return nil
-}
-
-func (w *wrong) Send(p *iomethod.Plan) (err error) {
-	return errors.Join(w.each(p, func(_ int64, b []byte) {
-		for len(b) > 0 && err == nil {
-			n, e := unix.Write(w.socket, b)
-			if !errors.Is(e, unix.EINTR) {
-				err = e
-			}
-			b = b[max(n, 0):]
-		}
-	}), err)
-}
-
-type wrongReader struct {
-	*wrong
-	read func(*wrong, *iomethod.Plan, iomethod.Consumer) error
-}
-
-func (w wrongReader) Read(p *iomethod.Plan, consume iomethod.Consumer) error {
-	return w.read(w.wrong, p, consume)
-}
-
-func TestWrongMethodsFail(t *testing.T) {
-	registerWrong()
-	for _, c := range []struct {
-		method, want string
-		counted      bool // it is found out by its calls
-	}{
-		{"wrong.fallback", counters.ErrPath.Error() + ": sendfile(2) is declared and was not made; seen: ", true},
-		{"wrong.read", counters.ErrPath.Error() + ": pread64(2) is declared and was not made; seen: ", true},
-		{"wrong.closed", workloads.ErrVerification.Error() + ": sum ", false},
-		{"wrong.lazy", workloads.ErrVerification.Error() + ": 0 bytes arrived, want 1048576", false},
-	} {
-		t.Run(c.method, func(t *testing.T) {
-			o := Options{Dir: disk(t), Size: 1 << 20, Methods: []string{c.method}, Caches: []string{"warm"}}
-			if source, why := open(t, o).Counter(); c.counted && source == "" {
-				t.Skip(why)
-			}
-			for i, line := range round(t, o, true, cellsOf(c.method)...) {
-				head := fmt.Sprintf("# failed: Benchmark%s: ", cellsOf(c.method)[i].Name())
-				if !strings.HasPrefix(line, head) || !strings.Contains(line, c.want) {
-					t.Errorf("got %q, want %s…%s…", line, head, c.want)
-				}
-			}
-		})
 	}
 }
 

@@ -158,6 +158,12 @@ func Start(transport, consumer string, cpu int) (*Receiver, error) {
 	}
 	control, theirControl := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control")
 	defer theirControl.Close()
+	limit := unix.NsecToTimeval(int64(patience))
+	if err := unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
+		ours.Close()
+		control.Close()
+		return nil, os.NewSyscallError("setsockopt SO_RCVTIMEO", err)
+	}
 
 	self, err := os.Executable()
 	if err != nil {
@@ -190,9 +196,21 @@ func (r *Receiver) Begin(job int64) error {
 	return nil
 }
 
-// Finish waits until the receiver has the whole job, and returns its report.
+// patience is how long a receiver may take for what the kernel holds of a job
+// when the sender has returned: some MiB.
+const patience = 5 * time.Second
+
+// Finish waits until the receiver has the whole job, and returns its report. What
+// has not arrived by then is not waited for any longer than patience: the report
+// is of fewer bytes, and the socket of no more use.
 func (r *Receiver) Finish() (Report, error) {
 	n, err := retry(func() (int, error) { return unix.Read(int(r.control.Fd()), r.buf[:]) })
+	if errors.Is(err, unix.EAGAIN) {
+		if err := unix.Shutdown(r.Socket(), unix.SHUT_WR); err != nil {
+			return Report{}, fmt.Errorf("wait for the receiver: %w", os.NewSyscallError("shutdown", err))
+		}
+		n, err = retry(func() (int, error) { return unix.Read(int(r.control.Fd()), r.buf[:]) })
+	}
 	if err == nil && n < reportSize {
 		err = errors.New("it ended early")
 	}

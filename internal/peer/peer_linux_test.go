@@ -136,7 +136,7 @@ func TestReceiverSeesLoss(t *testing.T) {
 	if err := r.Begin(size); err != nil {
 		t.Fatal(err)
 	}
-	write(t, r.Socket(), content(t, size-1))
+	write(t, r.Socket(), content(t, size-4097))
 	if err := unix.Shutdown(r.Socket(), unix.SHUT_WR); err != nil {
 		t.Fatal(err)
 	}
@@ -145,9 +145,34 @@ func TestReceiverSeesLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := workloads.Verify(got.Digest, reference(t, size)); !errors.Is(err, workloads.ErrVerification) {
-		t.Errorf("one byte short: Verify = %v, want ErrVerification", err)
+		t.Errorf("4097 bytes short: Verify = %v, want ErrVerification", err)
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The trap: a sender that says it is done and has sent too little.
+func TestReceiverDoesNotWaitForEver(t *testing.T) {
+	const size = 2 * Block
+	for _, transport := range Transports {
+		r, err := Start(transport, "sum", -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Begin(size); err != nil {
+			t.Fatal(err)
+		}
+		write(t, r.Socket(), content(t, size-1))
+		got, err := r.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := workloads.Verify(got.Digest, reference(t, size)); !errors.Is(err, workloads.ErrVerification) {
+			t.Errorf("%s, one byte short: Verify = %v, want ErrVerification", transport, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
