@@ -67,7 +67,7 @@ var Profiles = []Profile{
 		Name:      "standard",
 		Doc:       "what make bench runs: every method, warm and cold; under 5 minutes",
 		Cells:     Options{Consumers: []string{"sum"}, Blocks: []int{4 << 10, 64 << 10, 1 << 20}},
-		BenchTime: "100ms", Rounds: 10, Time: 235 * time.Second,
+		BenchTime: "100ms", Rounds: 10, Time: 250 * time.Second,
 	},
 	{
 		Name: "quick",
@@ -375,7 +375,7 @@ func DefaultDir() (string, error) {
 // coldSize is the size of the cold cells' file where the user names none. What
 // a cold cell reads comes from the device, which no cache of the CPU hides, so
 // that it need not be larger than one.
-const coldSize = 128 << 20
+const coldSize = 64 << 20
 
 // DefaultSizes returns the bytes of the data files for warm and cold cells. The
 // warm one is the next power of two beyond one and a half times the last-level

@@ -44,6 +44,8 @@ type Consumer struct {
 	Digest
 	// Consume takes one piece. It does not allocate.
 	Consume iomethod.Consumer
+
+	ahead byte // see sum's fetch
 }
 
 // NewConsumer returns the consumer of that name, for pieces of at most block
@@ -55,6 +57,7 @@ func NewConsumer(name string, block int) (*Consumer, error) {
 	case "sum":
 		c.Consume = func(off int64, b []byte) {
 			if len(b) != 0 { // the null method's pieces are empty
+				c.ahead += fetch(b)
 				c.add(off, len(b), xxh3.Hash(b))
 			}
 		}
@@ -75,6 +78,20 @@ func (c *Consumer) touch(off int64, b []byte) {
 		hash = hash*31 + uint64(b[i])
 	}
 	c.add(off, len(b), hash)
+}
+
+// fetch loads a byte of each cache line of the first KiB. The hash has loads and
+// arithmetic depend on one another, and prefetches what comes after the first KiB
+// alone; a processor's own prefetching ends at a page. Loads that depend on nothing
+// wait for memory all at once: hashing 128 MiB of memory in pieces of 4 KiB went from
+// 13 to 25 GB/s, and a piece that is in the cache takes 3 ns more of 70.
+func fetch(b []byte) (sum byte) {
+	const step = 512
+	for b = b[:min(len(b), 2*step)]; len(b) >= step; b = b[step:] {
+		p := (*[step]byte)(b)
+		sum += p[0] + p[64] + p[128] + p[192] + p[256] + p[320] + p[384] + p[448]
+	}
+	return sum
 }
 
 // Reset forgets what was consumed.
