@@ -265,10 +265,15 @@ func alone(j counters.Job) counters.Job {
 
 func moved(from int) error {
 	if now := threadID(); now != from {
-		return fmt.Errorf("the job moved from thread %d to %d: Go's scheduler was let in (a method that goes through it must be registered as idiomatic)", from, now)
+		return fmt.Errorf("%w from %d to %d: Go's scheduler was let in (a method that goes through it must be registered as idiomatic)", errMoved, from, now)
 	}
 	return nil
 }
+
+// errMoved is matched by the error of a job that ended on another thread. The one
+// it left, which may have descriptors of its own, is in Go's pool: the process is
+// not fit for more cells.
+var errMoved = errors.New("the job moved to another thread")
 
 // once runs one job, untimed.
 func (t *task) once() error {

@@ -121,10 +121,10 @@ func (o *Options) Register(fs *flag.FlagSet) {
 	}
 	list(&o.Workloads, "workloads", "`workloads`: "+strings.Join(Workloads, ","))
 	list(&o.Methods, "methods", "`methods` by name: see iopath methods")
-	list(&o.Patterns, "patterns", "`patterns` of a read: "+strings.Join(workloads.Patterns, ","))
+	list(&o.Patterns, "patterns", "`patterns` of a read (sparse: cold alone): "+strings.Join(workloads.Patterns, ","))
 	list(&o.Caches, "cache", "page cache `states`: "+strings.Join(Caches, ","))
 	list(&o.Transports, "transports", "`sockets` of a send: "+strings.Join(peer.Transports, ","))
-	list(&o.Consumers, "consume", "what a read does with the bytes, `consumers`: "+strings.Join(workloads.Consumers, ","))
+	list(&o.Consumers, "consume", "what the reader, or the receiver of a send, does with the bytes, `consumers`: "+strings.Join(workloads.Consumers, ","))
 	fs.Var((*blocksFlag)(&o.Blocks), "blocks", "bytes of one call, `sizes` such as 4KiB,64KiB, separated by commas")
 	fs.Float64Var(&o.Rate, "rate", 0, "time blocks that are due at this `rate` a second, each from when it was due (default: each after the one before)")
 	o.RegisterPlaces(fs)

@@ -26,9 +26,18 @@ type Round struct {
 	CountAll bool
 }
 
+// Unfit is the error of a round that has to go on in another process, with Rest.
+type Unfit struct {
+	Rest  Round
+	cause error
+}
+
+func (u *Unfit) Error() string { return "the process is not fit for more cells: " + u.cause.Error() }
+func (u *Unfit) Unwrap() error { return u.cause }
+
 // RunRound reads a round from in and writes its results to out, in the Go
 // benchmark format, as they come. A cell without a result is a line that starts
-// with "# failed:" or "# skipped:".
+// with "# failed:" or "# skipped:". The error may be an [*Unfit].
 func RunRound(ctx context.Context, in io.Reader, out io.Writer) error {
 	var r Round
 	if err := json.NewDecoder(in).Decode(&r); err != nil {
@@ -44,12 +53,17 @@ func RunRound(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	defer s.Close()
 	s.countAll = r.CountAll
-	for _, c := range r.Cells {
+	for i, c := range r.Cells {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintln(out, s.line(c)); err != nil {
+		line, cellErr := s.line(c)
+		if _, err := fmt.Fprintln(out, line); err != nil {
 			return err
+		}
+		if errors.Is(cellErr, errMoved) && i+1 < len(r.Cells) {
+			r.Cells = r.Cells[i+1:]
+			return &Unfit{r, cellErr}
 		}
 	}
 	return nil
@@ -59,8 +73,9 @@ func RunRound(ctx context.Context, in io.Reader, out io.Writer) error {
 // meanwhile.
 const warmAttempts = 3
 
-// line measures a cell and returns its line, as go test would print it.
-func (s *Session) line(c Cell) string {
+// line measures a cell and returns its line, as go test would print it, and the
+// error that the line tells of, if any.
+func (s *Session) line(c Cell) (string, error) {
 	name := "Benchmark" + c.Name()
 	var res testing.BenchmarkResult
 	err := pagecache.ErrNotWarm
@@ -80,10 +95,10 @@ func (s *Session) line(c Cell) string {
 		if errors.Is(err, errors.ErrUnsupported) {
 			what = "skipped"
 		}
-		return fmt.Sprintf("# %s: %s: %s", what, name, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return fmt.Sprintf("# %s: %s: %s", what, name, strings.ReplaceAll(err.Error(), "\n", "; ")), err
 	}
 	if procs := runtime.GOMAXPROCS(0); procs > 1 {
 		name = fmt.Sprintf("%s-%d", name, procs)
 	}
-	return fmt.Sprintf("%s\t%s\t%s", name, res, res.MemString())
+	return fmt.Sprintf("%s\t%s\t%s", name, res, res.MemString()), nil
 }

@@ -119,6 +119,8 @@ var wrongReaders = []struct {
 			}
 			return nil
 		}},
+	{"wrong.moved", "says that Go's scheduler has moved it", "pread64",
+		func(*wrong, *iomethod.Plan, iomethod.Consumer) error { return errMoved }},
 	{"wrong.disturbed", "reads as it should, amid a disturbance", "pread64",
 		func(w *wrong, p *iomethod.Plan, consume iomethod.Consumer) error {
 			disturb.before()

@@ -72,6 +72,12 @@ if command -v shellcheck >/dev/null; then
 else
 	skip shellcheck "shellcheck is not installed"
 fi
+if lacks=$(for tool in cc fio iperf3; do command -v "$tool" >/dev/null || echo "$tool"; done) && [ -z "$lacks" ]; then
+	# One pair of some rows, on a small file: that it works, not how fast anything is.
+	step crosscheck scripts/crosscheck.sh -n 1 -s 2MiB 'C .*, seq, 1MiB|fio .*, rand, 64KiB|iperf3'
+else
+	skip crosscheck "$(echo "$lacks" | paste -sd' ') is not installed"
+fi
 step README scripts/readme.sh
 
 if [ -s "$log/skipped" ]; then

@@ -208,10 +208,6 @@ func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writ
 		fmt.Fprintf(stderr, "note: the warm file has %s and the last-level cache %s: warm figures are the cache's, not memory's (take a larger -size)\n",
 			units.Base2Bytes(s.Size("warm")), units.Base2Bytes(llc))
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return res, "", err
-	}
 	fmt.Fprintf(stderr, "measuring %d cells, %s\n", len(cells), o.effort())
 	progress, _ := stderr.(*os.File)
 	run := trial.Run{
@@ -232,13 +228,8 @@ func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writ
 		for _, i := range order(rng, len(cells), auto) {
 			r.Cells = append(r.Cells, cells[i])
 		}
-		spec, err := json.Marshal(r)
-		if err != nil {
-			return nil, err
-		}
-		cmd := exec.Command(self, roundName)
-		cmd.Stdin = bytes.NewReader(spec)
-		return []*exec.Cmd{cmd}, nil
+		cmd, err := roundProcess(r)
+		return []*exec.Cmd{cmd}, err
 	}
 	res, err = run.Do(ctx)
 	if res.Rounds == 0 {
@@ -316,13 +307,39 @@ func (o *benchOptions) show(dir string, stdout io.Writer) error {
 // roundName is the command that a round's process is started with.
 const roundName = "round"
 
+// roundProcess is a process that measures the round.
+func roundProcess(r bench.Round) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	spec, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, roundName)
+	cmd.Stdin = bytes.NewReader(spec)
+	return cmd, nil
+}
+
 func roundCommand(stdin io.Reader, stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:   roundName,
 		Usage:  "measure one round, as the JSON on standard input says: started by iopath bench",
 		Hidden: true,
 		Action: func(ctx context.Context, _ *cli.Command) error {
-			return bench.RunRound(ctx, stdin, stdout)
+			err := bench.RunRound(ctx, stdin, stdout)
+			var unfit *bench.Unfit
+			if !errors.As(err, &unfit) {
+				return err
+			}
+			// As our child it is in our process group, and killed with it.
+			cmd, err := roundProcess(unfit.Rest)
+			if err != nil {
+				return err
+			}
+			cmd.Stdout, cmd.Stderr = stdout, os.Stderr
+			return cmd.Run()
 		},
 	}
 }
