@@ -94,6 +94,9 @@ func (s *Session) Run(b *testing.B, c Cell) error {
 				return err
 			}
 		}
+		if c.Benchmark == "Device" {
+			s.deviceRate = max(s.deviceRate, float64(t.bytes)*float64(b.N)/elapsed.Seconds())
+		}
 		if t.steps > 0 {
 			return t.reportStep(b, used, calls, counted)
 		}
