@@ -80,17 +80,35 @@ iopath_read() { # METHOD CONSUMER PATTERN CACHE BLOCK
 	bench Read -methods "$1" -consume "$2" -patterns "$3" -cache "$4" -blocks "$5" "${sized[@]}" -test.benchtime "$time"
 }
 
+# order BLOCK: the cold file's blocks, each once in random order, for fio to replay.
+order() {
+	local file=$PWD/$cold_file
+	echo "fio version 2 iolog"
+	echo "$file add"
+	echo "$file open"
+	awk -v n="$(($(bytes "$cold") / $(bytes "$1")))" 'BEGIN { srand(1); for (i = 0; i < n; i++) print rand(), i }' |
+		sort -g | awk -v file="$file" -v block="$(bytes "$1")" '{ print file, "read", $2 * block, block }'
+	echo "$file close"
+}
+
 fio_read() { # ENGINE PATTERN CACHE BLOCK
-	local rw=read file=$warm_file loops=$jobs
+	local rw=read file=$warm_file loops=$jobs work_of
 	[ "$2" = seq ] || rw=randread
 	if [ "$3" = cold ]; then
 		file=$cold_file loops=1
 		dd if="$file" iflag=nocache count=0 2>/dev/null
 	fi
+	work_of=("--filename=$file" "--rw=$rw" "--bs=$(bytes "$4")" "--loops=$loops")
+	if [ "$1 $2 $3" = "psync rand cold" ]; then
+		# fio's own random order takes neighbours of what it has read, and the kernel
+		# then reads ahead. (With its mmap engine it cannot replay one.)
+		[ -s "$work/order-$4" ] || order "$4" >"$work/order-$4"
+		work_of=("--read_iolog=$work/order-$4")
+	fi
 	# No advice to the kernel, as iopath gives none, and no eviction while warm. The
 	# buffer on a page, so that large blocks are copied as fast as they can be.
-	taskset -c "$cpu" fio --name=x --filename="$file" --readonly --rw=$rw --bs="$(bytes "$4")" --ioengine="$1" \
-		--loops=$loops --fadvise_hint=0 --invalidate=0 --iomem_align=4k --thread --output-format=terse --terse-version=3 |
+	taskset -c "$cpu" fio --name=x "${work_of[@]}" --readonly --ioengine="$1" \
+		--fadvise_hint=0 --invalidate=0 --iomem_align=4k --thread --output-format=terse --terse-version=3 |
 		awk -F';' '{ print $6 * 1024 / ($9 * 1000) }'
 }
 

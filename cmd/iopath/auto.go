@@ -107,7 +107,7 @@ type autoStop struct {
 type autoCell struct {
 	stopped bool
 	precise bool           // and that is why it was stopped
-	time    summary.Figure // sec/op, the zero value before the first result
+	time    summary.Figure // see cellTimes; the zero value before the first result
 	dry     int            // rounds in a row without a result
 	why     string         // of the last of them: "failed: …", "skipped: …"
 }
@@ -214,8 +214,10 @@ func resultName(cell string) string {
 	return cell
 }
 
-// cellTimes returns sec/op of each cell by its full name; none where no line is
-// a result.
+// cellTimes returns sec/op of each cell by its full name, or B/s where that is the
+// less precise of the two: of some numbers of rounds the narrowest interval that
+// holds the median is lopsided, and the one of a ratio's inverse is not its inverse.
+// There are none where no line is a result.
 func cellTimes(lines []byte) (map[string]summary.Figure, error) {
 	times := map[string]summary.Figure{}
 	if !bytes.Contains(append([]byte("\n"), lines...), []byte("\nBenchmark")) {
@@ -230,9 +232,17 @@ func cellTimes(lines []byte) (map[string]summary.Figure, error) {
 		return nil, err
 	}
 	for _, c := range cells {
-		if f, ok := c.Figure("sec/op"); ok {
-			times[c.Name] = f
+		f, ok := c.Figure("sec/op")
+		if !ok {
+			continue
 		}
+		if rate, ok := c.Figure("B/s"); ok {
+			own, _ := f.PlusMinus()
+			if pm, _ := rate.PlusMinus(); pm > own {
+				f = rate
+			}
+		}
+		times[c.Name] = f
 	}
 	return times, nil
 }
