@@ -137,9 +137,9 @@ iperf() { # FLAG...
 # reason ROW: why it differs: the number of a paragraph in scripts/crosscheck.md.
 reason() {
 	case $1 in
-	"fio "*", 4KiB, warm"*) echo "1" ;;
-	"iperf3"*) echo "2" ;;
-	"C mmap"*touch*) echo "3" ;;
+	"fio "*", 4KiB,"*) echo "1" ;;
+	"C mmap"*touch*) echo "2" ;;
+	"C mmap, seq, 4KiB,"*sum*) echo "3" ;;
 	*) echo "not found" ;;
 	esac
 }

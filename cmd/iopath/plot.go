@@ -24,8 +24,8 @@ func plotCommand(stdout io.Writer) *cli.Command {
 		Name:      "plot",
 		Usage:     "draw charts of results",
 		ArgsUsage: "RUN or FILE...",
-		Description: "Without -unit, draws the suite's own charts. With -unit, draws one chart of any\n" +
-			"results in the Go benchmark format:\n\n" +
+		Description: "Without -unit, draws the suite's own charts, and writes a run's README anew.\n" +
+			"With -unit, draws one chart of any results in the Go benchmark format:\n\n" +
 			"   iopath plot -x /block -series /method -unit syscalls/op -filter '.name:Read /cache:warm' RUN",
 		Flags: flags(func(fs *flag.FlagSet) {
 			fs.StringVar(&out, "out", "", "`directory` for the charts (default: where the first results are)")
@@ -59,6 +59,14 @@ func plotCommand(stdout io.Writer) *cli.Command {
 			}
 			for _, path := range paths {
 				fmt.Fprintln(stdout, path)
+			}
+			// The README of a run shows its charts.
+			if run := c.Args().First(); err == nil && o.Unit == "" && out == run && c.Args().Len() == 1 && strings.Contains(format, "svg") {
+				table, err := results.Table("*")
+				if err != nil {
+					return err
+				}
+				return writeReport(run, table, paths)
 			}
 			return err
 		},

@@ -57,7 +57,7 @@ func writeBounds(b *bytes.Buffer, table *summary.Table) {
 				words = append(words, row.Label+" "+figure)
 			case row.Limit != "" && !seen[row.Cell.Name]:
 				seen[row.Cell.Name] = true
-				words = append(words, row.Group+" "+figure)
+				words = append(words, row.Cell.Key("/block")+" "+figure)
 			}
 		}
 		if len(words) == 0 {
