@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -840,5 +841,30 @@ func TestFloorStepsAreTaken(t *testing.T) {
 				t.Errorf("%s: %v %s, want %v", what, got, unit, want)
 			}
 		}
+	}
+}
+
+// A job that has moved leaves behind a thread that other cells must not meet.
+func TestRoundGoesOnInAnotherProcess(t *testing.T) {
+	registerWrong()
+	var cells []Cell
+	for _, method := range []string{"pread", "wrong.moved", "pread"} {
+		cells = append(cells, Cell{Benchmark: "Read", Pattern: "seq", Cache: "warm", Consume: "sum", Size: 1 << 20, Block: 64 << 10, Method: method})
+	}
+	spec, err := json.Marshal(Round{Options: Options{Dir: disk(t), Size: 1 << 20, Counter: "none"}, Cells: cells, BenchTime: "1x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	benchTime := flag.Lookup("test.benchtime").Value.String()
+	defer flag.Set("test.benchtime", benchTime)
+	var out bytes.Buffer
+	err = RunRound(t.Context(), bytes.NewReader(spec), &out)
+	var unfit *Unfit
+	if !errors.As(err, &unfit) || !slices.Equal(unfit.Rest.Cells, cells[2:]) || unfit.Rest.BenchTime != "1x" {
+		t.Fatalf("RunRound = %v, want an Unfit with the last cell", err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[1], "# failed: Benchmark"+cells[1].Name()+": ") || !strings.Contains(lines[1], errMoved.Error()) {
+		t.Errorf("the round printed %q, want a result and a cell that failed because its job moved", lines)
 	}
 }
