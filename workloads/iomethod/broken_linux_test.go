@@ -353,9 +353,16 @@ func TestConformanceCatches(t *testing.T) {
 				if f.name == "waits for ever" {
 					limit = 50 * time.Millisecond
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), limit)
-				err := c.Run(ctx, t.TempDir())
-				cancel()
+				run := func() error {
+					ctx, cancel := context.WithTimeout(t.Context(), limit)
+					defer cancel()
+					return c.Run(ctx, t.TempDir())
+				}
+				err := run()
+				// Whether a signal comes amid a call is chance.
+				for try := 0; try < 20 && err == nil && f.caught != nil && strings.HasPrefix(name, "signals"); try++ {
+					err = run()
+				}
 				switch refused := errors.Is(err, errors.ErrUnsupported); {
 				case f.caught == nil && err != nil && !refused:
 					t.Errorf("%s: got %v, want nil", c.Name, err)
