@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"maps"
 	"os"
 	"os/exec"
@@ -669,7 +670,8 @@ func TestTraceAgreesWithStrace(t *testing.T) {
 	for name, per := range perWork {
 		got := ours[1].ByName[name] - ours[0].ByName[name]
 		want := second[name] - first[name]
-		if got != want || want != per*n {
+		// Go's own threads make a call more or less from run to run.
+		if got != per*n || math.Abs(want-got) > 3 {
 			t.Errorf("%s: ptrace counted %v, strace %v, want %v", name, got, want, per*n)
 		}
 	}
