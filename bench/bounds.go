@@ -187,11 +187,18 @@ const (
 	deviceBytes = 128 << 20
 	deviceTries = 8
 	devicePause = 100 * time.Millisecond
+	// deviceLeast is how many bytes a job has, at least, that is held against it: a
+	// smaller one is a window or two of readahead, which the disk may answer in a
+	// burst that it cannot keep up.
+	deviceLeast = 16 << 20
 )
 
-// slowEnough holds the throughput of a cold cell, in B/s, against what the device
-// itself reaches, in order and in large blocks.
-func (s *Session) slowEnough(rate float64) error {
+// slowEnough holds the throughput of a cold cell, in B/s, whose jobs have that many
+// bytes, against what the device itself reaches, in order and in large blocks.
+func (s *Session) slowEnough(job int64, rate float64) error {
+	if job < deviceLeast {
+		return nil
+	}
 	for try := range deviceTries {
 		if rate <= s.deviceRate*fasterBy {
 			return nil

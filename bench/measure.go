@@ -90,7 +90,7 @@ func (s *Session) Run(b *testing.B, c Cell) error {
 			}
 		}
 		if t.cache == "cold" {
-			if err := s.slowEnough(float64(t.bytes) * float64(b.N) / elapsed.Seconds()); err != nil {
+			if err := s.slowEnough(t.bytes, float64(t.bytes)*float64(b.N)/elapsed.Seconds()); err != nil {
 				return err
 			}
 		}
