@@ -141,8 +141,8 @@ var Units = []string{
 	"device-B/op better=lower",
 	"device-written-B/op better=lower",
 	"read-amplification better=lower",
-	"resident-before-% better=lower",
-	"resident-after-% better=lower",
+	"resident-before-% assume=nothing",
+	"resident-after-% assume=nothing",
 	"B/op better=lower",
 	"allocs/op better=lower",
 }

@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"iopath/internal/counters"
 	"iopath/workloads"
 )
 
@@ -78,10 +80,10 @@ func (w *stopwatch) end() {
 	w.times.RecordValue(int64(max(took, 1))) // no error below an hour, and see report
 }
 
-// latency is the pass.
-func (s *Session) latency(b *testing.B, t *task) error {
+// latency is the pass. It returns how many bytes came from the device meanwhile.
+func (s *Session) latency(b *testing.B, t *task) (fetched int64, err error) {
 	if t.plan == nil || t.whole {
-		return nil // there are no blocks
+		return 0, nil // there are no blocks
 	}
 	blocks, every := latencyBlocks, time.Duration(0)
 	if s.opt.Rate > 0 {
@@ -92,9 +94,8 @@ func (s *Session) latency(b *testing.B, t *task) error {
 	defer func() { t.plan, t.want, t.consume = whole, want, consume }()
 	plan := *workloads.Head(whole, blocks)
 	w := newStopwatch(plan.Pieces(), every)
-	var err error
 	if t.want, err = t.reference(&plan); err != nil {
-		return err
+		return 0, err
 	}
 	if consume != nil {
 		plan.Pace = w.begin
@@ -111,23 +112,28 @@ func (s *Session) latency(b *testing.B, t *task) error {
 	t.plan = &plan
 	if t.cache == "cold" {
 		if _, err := s.prepare(t.cache); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if err := t.Begin(); err != nil {
-		return err
+		return 0, err
+	}
+	meter := counters.OpenMeter()
+	defer meter.Close()
+	if err := meter.Start(); err != nil {
+		return 0, err
 	}
 	w.began = time.Now()
 	if err := t.Move(); err != nil {
-		return fmt.Errorf("time each block: %w", err)
+		return 0, fmt.Errorf("time each block: %w", err)
 	}
 	if consume == nil && len(w.from) > 0 {
 		w.end()
 	}
-	if err := t.End(); err != nil {
-		return fmt.Errorf("time each block: %w", err)
+	if err := errors.Join(meter.Stop(), t.End()); err != nil {
+		return 0, fmt.Errorf("time each block: %w", err)
 	}
-	return w.report(b, plan.Pieces())
+	return meter.DeviceBytes, w.report(b, plan.Pieces())
 }
 
 // report reports the times of that many blocks, if there were any.

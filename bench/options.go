@@ -298,8 +298,8 @@ func (o Options) resolve() (Options, error) {
 	if !slices.Contains(Counters, cmp.Or(o.Counter, "auto")) {
 		return o, usage("-counter: %q is unknown (known: %s)", o.Counter, strings.Join(Counters, ", "))
 	}
-	if o.Rate < 0 || o.Rate > MaxRate || o.Rate != o.Rate {
-		return o, usage("-rate %v: not a number of blocks a second from 0 to %g", o.Rate, float64(MaxRate))
+	if o.Rate != 0 && !(o.Rate >= 1 && o.Rate <= MaxRate) { // NaN too
+		return o, usage("-rate %v: not a number of blocks a second from 1 to %g", o.Rate, float64(MaxRate))
 	}
 	if o.Blocks == nil {
 		o.Blocks = p.Cells.Blocks
