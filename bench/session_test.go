@@ -180,8 +180,8 @@ func blocks(t *testing.T, c Cell) int {
 	return plan.Pieces()
 }
 
-// instrumented reports whether the race detector is built in: it maps memory of
-// its own now and then, on whatever thread.
+// instrumented reports whether the race detector is built in: it maps and gives
+// back memory of its own now and then, on whatever thread, a few calls at a time.
 var instrumented = sync.OnceValue(func() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
@@ -217,7 +217,11 @@ func checkCalls(t *testing.T, c Cell, r *benchfmt.Result) {
 		"": 0, "null": 0, "pread": plan.Pieces(), "read": plan.Pieces() + seeks, "os.File": plan.Pieces() + seeks,
 		"mmap": 3, // fstat, mmap, munmap
 	} {
-		if c.Method == method && got != float64(want) && !(instrumented() && got == float64(want)+1) {
+		slack := 0.0
+		if instrumented() {
+			slack = 8
+		}
+		if over := got - float64(want); c.Method == method && (over < 0 || over > slack) {
 			t.Errorf("%s: %v syscalls/op, want %d", c.Name(), got, want)
 		}
 	}
