@@ -156,21 +156,21 @@ func Count(c Counter, n int, j Job) (Calls, error) {
 		}
 		all = append(all, calls)
 	}
-	return Mean(all), nil
+	return mean(all), nil
 }
 
-// Mean returns the mean of calls that were counted in several stretches.
-func Mean(all []Calls) Calls {
-	mean := Calls{ByName: map[string]float64{}, HasShootdowns: len(all) > 0}
+// mean is that of calls which were counted in several stretches.
+func mean(all []Calls) Calls {
+	m := Calls{ByName: map[string]float64{}, HasShootdowns: len(all) > 0}
 	for _, c := range all {
-		mean.Total += c.Total / float64(len(all))
-		mean.Shootdowns += c.Shootdowns / float64(len(all))
-		mean.HasShootdowns = mean.HasShootdowns && c.HasShootdowns
+		m.Total += c.Total / float64(len(all))
+		m.Shootdowns += c.Shootdowns / float64(len(all))
+		m.HasShootdowns = m.HasShootdowns && c.HasShootdowns
 		for name, k := range c.ByName {
-			mean.ByName[name] += k / float64(len(all))
+			m.ByName[name] += k / float64(len(all))
 		}
 	}
-	return mean
+	return m
 }
 
 // bulk names the calls that move data in bulk. A method that declares one and

@@ -65,7 +65,7 @@ func TestMeanOfShootdowns(t *testing.T) {
 		{"none are counted", []Calls{{}, {}}, 0, false},
 		{"of nothing", nil, 0, false},
 	} {
-		if got := Mean(c.all); got.Shootdowns != c.want || got.HasShootdowns != c.has {
+		if got := mean(c.all); got.Shootdowns != c.want || got.HasShootdowns != c.has {
 			t.Errorf("%s: Mean has %v, %v shootdowns, want %v, %v", c.name, got.Shootdowns, got.HasShootdowns, c.want, c.has)
 		}
 	}
