@@ -17,9 +17,9 @@ import (
 	"iopath/internal/counters"
 )
 
-// tracedJobs is how many jobs of a cell are counted in one process under ptrace,
-// where a call takes 20 µs.
-const tracedJobs = 2
+// tracedJobs is how many jobs are counted in a cell under ptrace, where a call
+// takes 20 µs.
+const tracedJobs = 1
 
 // openCounter finds out how calls can be counted.
 func (s *Session) openCounter() {
@@ -90,6 +90,8 @@ func (s *Session) countHere(t *task) (counters.Calls, error) {
 		return counters.Calls{}, err
 	}
 	defer c.Close()
+	// Two jobs that agree are enough. Where they do not, the third decides: in
+	// one cell of 200 the Go runtime maps memory on the job's thread.
 	var all []counters.Calls
 	for len(all) < 2 || len(all) == 2 && all[0].Total != all[1].Total {
 		calls, err := counters.Count(c, 1, s.prepared(t))
@@ -98,16 +100,8 @@ func (s *Session) countHere(t *task) (counters.Calls, error) {
 		}
 		all = append(all, calls)
 	}
-	return middle(all), nil
-}
-
-// middle returns the job in the middle by its number of calls. Two jobs that
-// agree are enough. Where they do not, others decide: in one cell of 200 the Go
-// runtime maps memory on the job's thread. It only ever adds calls, so of two in
-// the middle the lower is taken.
-func middle(all []counters.Calls) counters.Calls {
 	slices.SortFunc(all, func(a, b counters.Calls) int { return cmp.Compare(a.Total, b.Total) })
-	return all[(len(all)-1)/2]
+	return all[len(all)/2], nil
 }
 
 // prepared is the task's job with the cache state made before it.
@@ -133,31 +127,18 @@ type tracedCell struct {
 	Cell    Cell
 }
 
-// countTraced counts the cell's jobs in a process of their own under ptrace, and
-// in a second one where the first one's jobs do not agree.
+// countTraced runs the cell's job in a process of its own under ptrace: the
+// running program, started again.
 func (s *Session) countTraced(c Cell) (counters.Calls, error) {
-	var all []counters.Calls
-	for len(all) < 2 || len(all) == 2 && all[0].Total != all[1].Total {
-		calls, err := s.trace(c)
-		if err != nil {
-			return counters.Calls{}, err
-		}
-		all = append(all, calls...)
-	}
-	return middle(all), nil
-}
-
-// trace runs the cell's jobs under ptrace: in the running program, started again.
-func (s *Session) trace(c Cell) ([]counters.Calls, error) {
 	spec := tracedCell{s.given, c}
 	spec.Options.Counter = "none"
 	env, err := json.Marshal(spec)
 	if err != nil {
-		return nil, err
+		return counters.Calls{}, err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return counters.Calls{}, err
 	}
 	var calls []counters.Calls
 	var complaint bytes.Buffer
@@ -176,12 +157,12 @@ func (s *Session) trace(c Cell) ([]counters.Calls, error) {
 		if text := strings.TrimSpace(complaint.String()); text != "" {
 			err = errors.New(text)
 		}
-		return nil, err
+		return counters.Calls{}, err
 	}
 	if len(calls) != tracedJobs {
-		return nil, fmt.Errorf("the traced child marked off %d jobs, want %d", len(calls), tracedJobs)
+		return counters.Calls{}, fmt.Errorf("the traced child marked off %d jobs, want %d", len(calls), tracedJobs)
 	}
-	return calls, nil
+	return calls[0], nil
 }
 
 // Child runs the jobs of a traced cell where this process was started for that.
