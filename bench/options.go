@@ -67,7 +67,7 @@ var Profiles = []Profile{
 		Name:      "standard",
 		Doc:       "what make bench runs: every method, warm and cold; under 5 minutes",
 		Cells:     Options{Consumers: []string{"sum"}, Blocks: []int{4 << 10, 64 << 10, 1 << 20}},
-		BenchTime: "100ms", Rounds: 10, Time: 250 * time.Second,
+		BenchTime: "100ms", Rounds: 10, Time: 270 * time.Second,
 	},
 	{
 		Name: "quick",
