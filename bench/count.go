@@ -28,9 +28,6 @@ func (s *Session) openCounter() {
 		return
 	}
 	if s.opt.Counter != "ptrace" {
-		// Its events are one thread's: of two, the kernel makes no group (EINVAL).
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		// One is kept open: the kernel takes 40 ms to let go of the last.
 		if s.keep, s.why = counters.OpenTracepoint(); s.why == nil {
 			s.counter = "tracepoint"

@@ -105,10 +105,9 @@ type Calls struct {
 
 	// Shootdowns is how often the thread interrupted other CPUs to have them drop
 	// translations from their TLBs, by munmap, mprotect and the like: once for
-	// all of the CPUs that it asked. Where the hardware or a hypervisor does that
-	// without interrupts (AMD's INVLPGB, Hyper-V, Xen), there are none.
+	// all of the CPUs that it asked.
 	Shootdowns    float64
-	HasShootdowns bool // whether they are counted: by tracepoints, on x86
+	HasShootdowns bool // whether they are counted: see ProbeShootdowns
 }
 
 // A Counter counts the system calls of the calling thread, and where it can its

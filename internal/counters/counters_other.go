@@ -21,6 +21,9 @@ func (*Meter) Close() error { return nil }
 // ProbeHardware tells what the processor counts: nothing here.
 func ProbeHardware() (scope string, names []string, err error) { return "", nil, errOther }
 
+// ProbeShootdowns reports whether TLB shootdowns are counted: they are not here.
+func ProbeShootdowns() error { return errOther }
+
 func OpenTracepoint() (Counter, error) { return nil, errOther }
 
 // Names lists the system calls that can be counted by name: none here.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -16,7 +17,7 @@ import (
 
 // tracepoint counts by the kernel's raw_syscalls:sys_enter on one thread: one
 // perf event for all calls, and one with a filter for each call that is counted
-// by name. The last is tlb:tlb_flush, where there is one. They are one group, read
+// by name. The last is tlb:tlb_flush, where it sees any. They are one group, read
 // at once, and always on. Reading is itself a call, and the one that ends a
 // stretch is in it.
 type tracepoint struct {
@@ -32,9 +33,12 @@ type tracepoint struct {
 // thread. The error matches os.ErrPermission where the user may not, and
 // errors.ErrUnsupported where the kernel cannot.
 func OpenTracepoint() (Counter, error) {
+	// Events of two threads make no group (EINVAL).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	t := &tracepoint{names: Names()}
 	err := t.openCalls()
-	if err == nil {
+	if err == nil && ProbeShootdowns() == nil {
 		err = t.openShootdowns()
 	}
 	if err != nil {
@@ -65,12 +69,12 @@ func (t *tracepoint) openCalls() error {
 	return nil
 }
 
-// openShootdowns adds the event of TLB shootdowns, where the kernel has it: it is
-// x86's own.
+// openShootdowns adds the event of TLB shootdowns. The error matches
+// errors.ErrUnsupported where the kernel has none: it is x86's own.
 func (t *tracepoint) openShootdowns() error {
 	format, err := tracefsFormat("tlb/tlb_flush")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return unsupported("the kernel has no tracepoint tlb:tlb_flush")
 	}
 	if err != nil {
 		return err
@@ -79,7 +83,7 @@ func (t *tracepoint) openShootdowns() error {
 	// the thread's own CPU, and those that it was asked for.
 	reason, ok := symbol(format, "remote IPI send")
 	if !ok {
-		return nil
+		return unsupported("the kernel's tracepoint tlb:tlb_flush does not tell who interrupts")
 	}
 	if err := t.open("tlb:tlb_flush", format, "reason == "+reason); err != nil {
 		return err

@@ -476,6 +476,40 @@ print fmt: "pages:%ld reason:%s (%d)", REC->pages, __print_symbolic(REC->reason,
 	}
 }
 
+// An event that sees none of the shootdowns that were made to happen, as where the
+// hypervisor makes them, has no figure.
+func TestUnseenShootdownsAreAbsentNotZero(t *testing.T) {
+	thread(t)
+	openTracepoint(t).Close() // skips where there are no tracepoints
+	if err := ProbeShootdowns(); err != nil {
+		t.Skip(err)
+	}
+	format, err := tracefsFormat("tlb/tlb_flush")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = onThread(func() error {
+		blind := new(tracepoint)
+		defer blind.Close()
+		if err := blind.open("tlb:tlb_flush", format, "reason == 99"); err != nil {
+			return err
+		}
+		return sees(blind.events[0])
+	})
+	if !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("an event that sees none: %v, want an error that matches errors.ErrUnsupported", err)
+	}
+	defer func(probe func() error) { probeShootdowns = probe }(probeShootdowns)
+	probeShootdowns = func() error { return err }
+	c := openTracepoint(t)
+	if err := c.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.End(); err != nil || got.HasShootdowns {
+		t.Errorf("%v, %v: want no figure", got, err)
+	}
+}
+
 // A thread that unmaps while another of the process runs on another CPU
 // interrupts that CPU, once for each munmap and each mprotect that takes rights.
 func TestTracepointCountsShootdowns(t *testing.T) {
