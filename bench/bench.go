@@ -185,10 +185,18 @@ func (s *Session) WriteHeader(w io.Writer, o host.Options) error {
 			return err
 		}
 	}
+	var untold error
+	for _, cache := range s.opt.Caches {
+		untold = cmp.Or(untold, s.files[cache].untold)
+	}
+	shootdowns := errors.New("counted by tracepoint alone (run as root)")
+	if counter == "tracepoint" {
+		shootdowns = counters.ProbeShootdowns()
+	}
 	for _, absent := range []struct {
 		what string
 		why  error
-	}{{"syscalls/op", why}, {"hardware counters", lacks}} {
+	}{{"syscalls/op", why}, {"tlb-shootdowns/op", shootdowns}, {"hardware counters", lacks}, {"device-B/op, device-written-B/op, read-amplification", untold}} {
 		if absent.why == nil {
 			continue
 		}

@@ -286,12 +286,17 @@ func (s *Session) withBounds(cells []Cell, skips []Skip) ([]Cell, []Skip) {
 	return append(cells, bounds...), skips
 }
 
-// canMeasure reports whether the device can be read past the page cache.
+// canMeasure reports whether the device can be read past the page cache, and that
+// be proven.
 func (s *Session) canMeasure(bound Cell) error {
 	if bound.Benchmark != "Device" {
 		return nil
 	}
-	r, err := device.Open(s.files["cold"].path, bound.Block, bound.Depth)
+	d := s.files["cold"]
+	if d.untold != nil {
+		return d.untold
+	}
+	r, err := device.Open(d.path, bound.Block, bound.Depth)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"iopath/internal/counters"
+	"iopath/internal/device"
 	"iopath/internal/pagecache"
 	"iopath/internal/peer"
 	"iopath/workloads"
@@ -96,6 +97,9 @@ func (s *Session) Run(b *testing.B, c Cell) error {
 			}
 		}
 		if c.Benchmark == "Device" {
+			if err := device.Served(used, t.bytes*int64(b.N)); err != nil {
+				return err
+			}
 			s.deviceRate = max(s.deviceRate, float64(t.bytes)*float64(b.N)/elapsed.Seconds())
 		}
 		if t.steps > 0 {
@@ -111,7 +115,9 @@ func (s *Session) Run(b *testing.B, c Cell) error {
 		report(float64(used.Voluntary+used.Involuntary), "ctxsw/op")
 		report(float64(used.Voluntary), "voluntary-ctxsw/op")
 		report(float64(used.Involuntary), "involuntary-ctxsw/op")
-		if used.HasDeviceBytes {
+		// Nothing is said of what has no file, nor where the kernel does not tell.
+		d := s.files[t.cache]
+		if used.HasDeviceBytes && (c.Benchmark == "Device" || d != nil && d.untold == nil) {
 			report(float64(used.DeviceBytes), "device-B/op")
 			report(float64(used.DeviceWritten), "device-written-B/op")
 			if t.cache == "cold" {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"iopath/internal/counters"
 	"iopath/internal/datafile"
+	"iopath/internal/device"
 	"iopath/internal/host"
 	"iopath/internal/pagecache"
 	"iopath/internal/peer"
@@ -46,6 +48,9 @@ type dataFile struct {
 	// release ends the hold on its pages, which came in by pagecache.Load; nil
 	// where they are not held.
 	release func() error
+	// untold is why the kernel does not tell how much of it comes from the device;
+	// nil where it does.
+	untold error
 }
 
 // A wantKey stands for a plan and what is done with its bytes.
@@ -104,6 +109,9 @@ func (s *Session) openFiles(ctx context.Context) error {
 			d.content = f
 		}
 		s.files[cache] = d
+		if d.untold = device.Tells(f); d.untold != nil && !errors.Is(d.untold, errors.ErrUnsupported) {
+			return fmt.Errorf("find out whether the kernel tells the bytes from the device: %w", d.untold)
+		}
 	}
 	return nil
 }

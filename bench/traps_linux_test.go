@@ -554,6 +554,57 @@ func TestHardwareIsAbsentNotZero(t *testing.T) {
 	}
 }
 
+// Where the kernel does not tell what comes from the device, a 0 would be no
+// figure, and nothing can be held against the device.
+func TestDeviceBytesAreAbsentNotZero(t *testing.T) {
+	const size = 16 << 20
+	s := open(t, Options{Size: size, Counter: "none", Workloads: []string{"read"}, Methods: []string{"pread"}, Patterns: []string{"seq"}, Blocks: []int{64 << 10}})
+	needCold(t, s)
+	told := func() (units []string, cells []Cell, skips []Skip) {
+		line, err := s.line(readCell("cold", "pread", size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, unit := range []string{"device-B/op", "device-written-B/op", "read-amplification"} {
+			if strings.Contains(line, "\t"+unit) || strings.Contains(line, " "+unit) {
+				units = append(units, unit)
+			}
+		}
+		cells, skips = s.Cells()
+		return units, slices.DeleteFunc(cells, func(c Cell) bool { return c.Benchmark != "Device" }), skips
+	}
+	if s.files["cold"].untold != nil {
+		t.Skip(s.files["cold"].untold)
+	}
+	if units, cells, _ := told(); len(units) != 3 || len(cells) == 0 {
+		t.Errorf("on a disk: %q and Device cells %v, want all three and some", units, cells)
+	}
+	s.files["cold"].untold = fmt.Errorf("not told: %w", errors.ErrUnsupported)
+	units, cells, skips := told()
+	if len(units) != 0 || len(cells) != 0 {
+		t.Errorf("where it is not told: %q and Device cells %v, want none", units, cells)
+	}
+	if !slices.ContainsFunc(skips, func(s Skip) bool {
+		return strings.HasPrefix(s.What, "Device/") && strings.Contains(s.Reason, "not told")
+	}) {
+		t.Errorf("skipped: %v, want the Device cell, with the reason", skips)
+	}
+	var head strings.Builder
+	if err := s.WriteHeader(&head, host.Options{}); err != nil || !strings.Contains(head.String(), "# skipped: device-B/op, device-written-B/op, read-amplification: not told") {
+		t.Errorf("%v, %s: want a line for the units that are absent", err, head.String())
+	}
+}
+
+// Direct reads that a cache answers tell nothing of the device.
+func TestDirectReadsFromACacheAreNoCeiling(t *testing.T) {
+	const size = 1 << 20
+	s := open(t, Options{Dir: tmpfs(t), Size: size, Counter: "none"})
+	line, err := s.line(Cell{Benchmark: "Device", Pattern: "seq", Size: size, Block: 64 << 10, Depth: 4})
+	if err == nil || !strings.HasPrefix(line, "# skipped: BenchmarkDevice") {
+		t.Errorf("on a tmpfs: %q, %v, want it skipped", line, err)
+	}
+}
+
 // A figure of the cache must not pass for one of memory: the header says how the
 // file stands to it.
 func TestHeaderTellsFileToCache(t *testing.T) {

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 
 	"iopath/bench"
 	"iopath/internal/counters"
+	"iopath/internal/device"
 	"iopath/internal/host"
 	"iopath/internal/pagecache"
 	"iopath/workloads/iomethod"
@@ -83,7 +87,8 @@ func examine(dir string) []finding {
 	all := []finding{
 		examineCounter(),
 		examineHardware(),
-		examineDeviceBytes(),
+		examineDeviceBytes(dir),
+		examineShootdowns(),
 		examineCold(dir),
 		examineResidency(),
 		examineSpace(dir),
@@ -130,13 +135,33 @@ func examineCounter() finding {
 	return finding{What: f.What, State: err.Error() + "; " + traceErr.Error(), Remedy: "until then there is no syscalls/op"}
 }
 
-func examineDeviceBytes() finding {
-	m := counters.OpenMeter()
-	defer m.Close()
-	if err := errors.Join(m.Start(), m.Stop()); err != nil || !m.HasDeviceBytes {
-		return finding{What: "device bytes", State: "/proc/thread-self/io does not tell them", Remedy: "take a kernel with CONFIG_TASK_IO_ACCOUNTING; until then there is no device-B/op"}
+// examineDeviceBytes tries a file of its own where the data files are to go.
+func examineDeviceBytes(dir string) finding {
+	f := finding{What: "device bytes"}
+	if err := tryDeviceBytes(dir); err != nil {
+		f.State, f.Remedy = err.Error(), "until then there is no device-B/op, and no Device cell to hold cold ones against"
+		return f
 	}
-	return finding{What: "device bytes", OK: true, State: "/proc/thread-self/io tells them for each thread"}
+	f.OK, f.State = true, "/proc/thread-self/io tells them for each thread"
+	return f
+}
+
+func tryDeviceBytes(dir string) error {
+	for parent := filepath.Dir(dir); ; dir, parent = parent, filepath.Dir(parent) {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || parent == dir {
+			break
+		}
+	}
+	file, err := os.CreateTemp(dir, ".iopath-doctor-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if _, err := file.Write(make([]byte, 64<<10)); err != nil {
+		return err
+	}
+	return device.Tells(file)
 }
 
 func examineHardware() finding {
@@ -149,6 +174,14 @@ func examineHardware() finding {
 		f.OK = false
 		f.State = strings.TrimPrefix(f.State+"; "+err.Error(), "; ")
 		f.Remedy = "their columns are absent"
+	}
+	return f
+}
+
+func examineShootdowns() finding {
+	f := finding{What: "TLB shootdowns", OK: true, State: "counted by tracepoint tlb:tlb_flush"}
+	if err := counters.ProbeShootdowns(); err != nil {
+		f.OK, f.State, f.Remedy = false, err.Error(), "until then there is no tlb-shootdowns/op"
 	}
 	return f
 }
@@ -171,7 +204,7 @@ func examineCold(dir string) finding {
 	tmpfs, tmpErr := host.IsTmpfs(dir)
 	switch {
 	case err != nil || tmpErr != nil:
-		f.State, f.Remedy = errors.Join(err, tmpErr).Error(), "choose another place with -dir"
+		f.State, f.Remedy = cmp.Or(err, tmpErr).Error(), "choose another place with -dir"
 	case tmpfs:
 		f.State, f.Remedy = fmt.Sprintf("%s is on %s, which has no device to be cold on", dir, fs), "choose a disk with -dir"
 	default:

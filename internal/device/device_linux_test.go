@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"iopath/internal/counters"
 	"iopath/internal/datafile"
 	"iopath/internal/pagecache"
 	"iopath/workloads"
@@ -431,6 +432,49 @@ func deviceBytes(t *testing.T) (n int64) {
 		t.Skipf("bytes from the device are not told: %q", text)
 	}
 	return n
+}
+
+// A read that no block device serves counts no bytes: then a count of 0 says
+// nothing. procfs stands for the filesystems that ask a process or a machine.
+func TestTells(t *testing.T) {
+	onDisk := newFile(t, 1<<20)
+	hole := newFile(t, 0)
+	if err := hole.Truncate(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	proc, err := os.Open("/proc/version")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer proc.Close()
+	if err := Tells(proc); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a file of procfs: %v, want an error that matches errors.ErrUnsupported", err)
+	}
+	if err := Tells(hole); err != nil {
+		t.Errorf("a file without data: %v, want nil: the device has nothing of it", err)
+	}
+	open(t, onDisk, 64<<10, 1).Close() // skips where there is no device
+	if err := Tells(onDisk); err != nil {
+		t.Errorf("a file on a disk: %v, want nil", err)
+	}
+}
+
+func TestServed(t *testing.T) {
+	const asked = 8192
+	for _, c := range []struct {
+		name string
+		used counters.Usage
+		ok   bool
+	}{
+		{"all", counters.Usage{HasDeviceBytes: true, DeviceBytes: asked}, true},
+		{"more, as at the end of the file", counters.Usage{HasDeviceBytes: true, DeviceBytes: asked + 512}, true},
+		{"a part", counters.Usage{HasDeviceBytes: true, DeviceBytes: asked - 512}, false},
+		{"not told", counters.Usage{}, true},
+	} {
+		if err := Served(c.used, asked); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrCached) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
 }
 
 // tmpfs refuses O_DIRECT, or since Linux 6.6 takes it and must be right.

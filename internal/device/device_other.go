@@ -21,3 +21,8 @@ func Open(path string, block, depth int) (*Reader, error) {
 
 func (*Reader) Read(*iomethod.Plan, iomethod.Consumer) error { return os.ErrClosed }
 func (*Reader) Close() error                                 { return os.ErrClosed }
+
+// Tells fails with an error that matches errors.ErrUnsupported.
+func Tells(f *os.File) error {
+	return fmt.Errorf("tell the bytes from the device on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}

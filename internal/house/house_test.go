@@ -39,7 +39,7 @@ var mayKnow = map[string][]string{
 	"iopath/internal/host":                   {},
 	"iopath/internal/datafile":               {"iopath/internal/host"},
 	"iopath/internal/peer":                   {"iopath/workloads", "iopath/workloads/iomethod"},
-	"iopath/internal/device":                 {"iopath/workloads/iomethod"},
+	"iopath/internal/device":                 {"iopath/workloads/iomethod", "iopath/internal/counters", "iopath/internal/pagecache"},
 	"iopath/internal/trial":                  {},
 	"iopath/internal/summary":                {},
 	"iopath/plots":                           {"iopath/internal/summary"},
