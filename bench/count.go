@@ -128,7 +128,6 @@ type tracedCell struct {
 // running program, started again.
 func (s *Session) countTraced(c Cell) (counters.Calls, error) {
 	spec := tracedCell{s.given, c}
-	spec.Options.Counter = "none"
 	env, err := json.Marshal(spec)
 	if err != nil {
 		return counters.Calls{}, err
@@ -174,7 +173,7 @@ func Child(ctx context.Context) (started bool, err error) {
 	if err := json.Unmarshal([]byte(env), &spec); err != nil {
 		return true, fmt.Errorf("read %s: %w", tracedEnv, err)
 	}
-	s, err := Open(ctx, spec.Options)
+	s, err := newSession(ctx, spec.Options)
 	if err != nil {
 		return true, err
 	}

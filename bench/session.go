@@ -63,6 +63,23 @@ type wantKey struct {
 // Open checks the options and makes the data files where they are missing. An
 // error that matches [ErrUsage] is the user's to mend.
 func Open(ctx context.Context, o Options) (*Session, error) {
+	s, err := newSession(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range s.files {
+		d.untold = device.Tells(d.f)
+		if d.untold != nil && !errors.Is(d.untold, errors.ErrUnsupported) {
+			s.Close()
+			return nil, fmt.Errorf("find out whether the kernel tells the bytes from the device: %w", d.untold)
+		}
+	}
+	s.openCounter()
+	return s, nil
+}
+
+// newSession is a session that runs jobs and reports nothing.
+func newSession(ctx context.Context, o Options) (*Session, error) {
 	given := o
 	o, err := o.resolve()
 	if err != nil {
@@ -76,7 +93,6 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		s.Close()
 		return nil, err
 	}
-	s.openCounter()
 	s.ownTable = canOwnDescriptors()
 	return s, nil
 }
@@ -109,9 +125,6 @@ func (s *Session) openFiles(ctx context.Context) error {
 			d.content = f
 		}
 		s.files[cache] = d
-		if d.untold = device.Tells(f); d.untold != nil && !errors.Is(d.untold, errors.ErrUnsupported) {
-			return fmt.Errorf("find out whether the kernel tells the bytes from the device: %w", d.untold)
-		}
 	}
 	return nil
 }
@@ -234,7 +247,7 @@ func (d *dataFile) letGo() error {
 // inFlight is how long the kernel may hold on to pages that a job has handed it:
 // what sendfile and splice put into a TCP socket cannot be evicted until the
 // receiver has acknowledged it, which it may put off for 200 ms.
-const inFlight = time.Second
+const inFlight = 3 * time.Second
 
 // makeCold evicts the file and proves it.
 func makeCold(f *os.File) (r pagecache.Residency, err error) {

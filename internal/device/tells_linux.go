@@ -47,7 +47,7 @@ func Tells(f *os.File) error {
 	if err := m.Start(); err != nil {
 		return err
 	}
-	n, err := f.ReadAt(make([]byte, os.Getpagesize()), off)
+	n, _ := f.ReadAt(make([]byte, os.Getpagesize()), off)
 	if err := m.Stop(); err != nil {
 		return err
 	}
