@@ -442,7 +442,7 @@ func TestTells(t *testing.T) {
 	if err := hole.Truncate(1 << 20); err != nil {
 		t.Fatal(err)
 	}
-	proc, err := os.Open("/proc/version")
+	proc, err := os.Open("/proc/self/comm") // ours, or its residency is not told
 	if err != nil {
 		t.Skip(err)
 	}
