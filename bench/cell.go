@@ -168,7 +168,7 @@ func (s *Session) Cells() ([]Cell, []Skip) {
 	usable := map[string]iomethod.Method{}
 	for _, name := range s.opt.Methods {
 		m, _ := iomethod.Lookup(name)
-		if err := m.Available(); err != nil {
+		if err := m.Available(probed); err != nil {
 			skips = append(skips, Skip{"/method=" + name, err.Error()})
 			continue
 		}

@@ -98,7 +98,7 @@ func examine(dir string) []finding {
 		examineNoise(),
 	}
 	for _, m := range iomethod.All() {
-		if err := m.Available(); err != nil {
+		if err := m.Available(probed); err != nil {
 			all = append(all, finding{What: "method " + m.Name, State: err.Error(), Remedy: "its cells are skipped"})
 		}
 	}

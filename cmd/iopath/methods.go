@@ -28,7 +28,7 @@ func methodRows() []methodRow {
 		for _, role := range m.Roles() {
 			r.Calls[role] = append([]string{}, m.Calls(role)...)
 		}
-		if err := m.Available(); err != nil {
+		if err := m.Available(probed); err != nil {
 			r.Unavailable = err.Error()
 		}
 		rows = append(rows, r)

@@ -52,15 +52,146 @@ type Sender interface {
 	Close() error
 }
 
-// Config is what a constructor gets.
+// A Producer is asked for each piece of a job that a method writes: it returns the
+// n bytes that belong at off, which are valid until it is called again and are not
+// to be changed. Every writer is fed by the same producer.
+type Producer func(off int64, n int) []byte
+
+// A Writer writes a file. It is not safe for concurrent use.
+type Writer interface {
+	// Write runs one job: it writes every piece of the plan at its offset, in
+	// the plan's order, with the bytes that produce returns, and makes them as
+	// durable as [Config.Sync] says. Pieces beyond the end of the file extend it.
+	// It retries EINTR and continues after short counts.
+	Write(p *Plan, produce Producer) error
+	// Close releases what the constructor took, and syncs nothing more.
+	Close() error
+}
+
+// A Receiver writes to a file what comes in by a connected stream socket. It is
+// not safe for concurrent use.
+type Receiver interface {
+	// Receive runs one job: it takes in the bytes of the plan, whose pieces are in
+	// ascending order, and writes each to its offset of [Config.Target]. A socket
+	// that ends before the plan does is io.ErrUnexpectedEOF. Not a byte more than
+	// the plan's is taken from the socket.
+	Receive(p *Plan) error
+	// Close releases what the constructor took, but not the socket.
+	Close() error
+}
+
+// A Relay moves bytes from one connected stream socket to another. It is not safe
+// for concurrent use.
+type Relay interface {
+	// Relay runs one job: it takes the plan's Length bytes in by [Config.From], no
+	// byte more, and sends them by [Config.Socket], at most Block of them at a
+	// time; the offsets mean nothing. A socket that ends before the plan does is
+	// io.ErrUnexpectedEOF.
+	Relay(p *Plan) error
+	// Close releases what the constructor took, but not the sockets.
+	Close() error
+}
+
+// A Copier copies one file to another. It is not safe for concurrent use.
+type Copier interface {
+	// Copy runs one job: it copies every piece of the plan, in the plan's order,
+	// from [Config.Path] to the same offset of [Config.Target], which it extends
+	// where it must. A file that ends before the plan does is
+	// io.ErrUnexpectedEOF.
+	Copy(p *Plan) error
+	// Close releases what the constructor took.
+	Close() error
+}
+
+// A Channel is one end of a path between two processes, for both directions. Each
+// end is used by one goroutine at a time.
+type Channel interface {
+	// Files are what the other process needs to attach its end, by
+	// [Config.Files]: duplicates of all of them, in this order. They stay the
+	// channel's.
+	Files() []*os.File
+	// Send hands the plan's pieces, which are in ascending order, to the other
+	// end, with the bytes that produce returns.
+	Send(p *Plan, produce Producer) error
+	// Receive takes in the plan's pieces as the other end sends them, and hands
+	// each to consume. Where the other end is gone it is io.ErrUnexpectedEOF.
+	Receive(p *Plan, consume Consumer) error
+	// Close releases this end.
+	Close() error
+}
+
+// A Mapper makes memory. It is not safe for concurrent use.
+type Mapper interface {
+	// Map returns n bytes that nobody has touched yet: of the file at
+	// [Config.Path] from its start on, or zeros where the method has no file.
+	Map(n int) ([]byte, error)
+	// Unmap gives back what Map returned last.
+	Unmap() error
+	// Close releases what the constructor took.
+	Close() error
+}
+
+// A Reopener is a Reader that can go on with another file and keeps its buffers:
+// for many small files, each opened, read and closed.
+type Reopener interface {
+	Reader
+	// Reopen closes the file and opens the one at path in its place. It does not
+	// allocate, unless the method is idiomatic.
+	Reopen(path string) error
+}
+
+// A Teller has figures of its own that nobody else can tell.
+type Teller interface {
+	// Tell returns them over all jobs since it was called last.
+	Tell() []Figure
+}
+
+// A Figure is one of them, in a unit as benchmark results have it.
+type Figure struct {
+	Unit  string // such as "copied-%"
+	Value float64
+}
+
+// A Sync is how durable a writer makes what it writes, and when.
+type Sync string
+
+// The policies. What a method cannot do, such as MS_ASYNC of what is not mapped,
+// its constructor refuses by an error that matches errors.ErrUnsupported.
+const (
+	SyncNone  Sync = "none"  // leave it to the kernel
+	SyncEnd   Sync = "end"   // fdatasync(2) or msync(2) with MS_SYNC, once, after the last piece
+	SyncBlock Sync = "block" // the same after each piece, of that piece where it is msync
+	SyncAsync Sync = "async" // msync(2) with MS_ASYNC after each piece
+	SyncDsync Sync = "dsync" // the file is opened with O_DSYNC
+	SyncRange Sync = "range" // sync_file_range(2) of each piece, to begin its write-back, and of all at the end, to wait: no promise after a crash
+)
+
+// Syncs are the policies, the weakest first.
+var Syncs = []Sync{SyncNone, SyncAsync, SyncRange, SyncEnd, SyncDsync, SyncBlock}
+
+// Config is what a constructor gets. A role has no use for the fields that are not
+// its own.
 type Config struct {
 	// Path is the file to read. The method opens it, with the flags it needs.
 	Path string
+	// Target is the file to write, of a [Writer], a [Receiver] and a [Copier]. It
+	// exists; the method opens it, and changes nothing but the bytes of its plans.
+	Target string
 	// Block is the size in bytes of the largest piece that any plan will have.
 	Block int
-	// Socket is a connected, blocking stream socket, for a [Sender]. It stays
-	// the caller's.
+	// Socket is a connected, blocking stream socket: where a [Sender] and a
+	// [Relay] send, and a [Receiver] receives. It stays the caller's.
 	Socket int
+	// From is such a socket too, where a [Relay] receives.
+	From int
+	// Sync is a [Writer]'s policy.
+	Sync Sync
+	// Files are the other end's [Channel.Files], for the end that attaches; nil for
+	// the one that makes the channel. The constructor takes them over.
+	Files []*os.File
+	// RoundTrip tells a [Channel] that each piece is answered by one, so that the
+	// calls of both directions are its own.
+	RoundTrip bool
 }
 
 // A Role is what a method can be used as. The zero Role is one that the method
@@ -69,15 +200,27 @@ type Role[T any] struct {
 	// Calls names the system calls that every job of at least one byte must be
 	// seen to make, by their names in the manual (section 2).
 	Calls []string
+	// Also returns those that it must make besides with that Config. It may be nil.
+	Also func(Config) []string
 	// New opens the file and takes what the jobs need. It is nil where the
-	// method cannot fill the role.
+	// method cannot fill the role. Its error matches errors.ErrUnsupported where
+	// it is the machine, the filesystem or the Config that does not bear it.
 	New func(Config) (T, error)
+}
+
+// Declared returns all calls that a job with that Config must be seen to make.
+func (r Role[T]) Declared(c Config) []string {
+	if r.Also == nil {
+		return r.Calls
+	}
+	return append(slices.Clone(r.Calls), r.Also(c)...)
 }
 
 // A Method is one way of moving bytes.
 type Method struct {
 	// Name is how results, flags and charts call it: the system call, or the
-	// API for an idiomatic one. It must fit a benchmark's name.
+	// API for an idiomatic one, with what sets it apart behind a plus sign. It
+	// must fit a benchmark's name.
 	Name string
 	// Doc is one line without a full stop at its end.
 	Doc string
@@ -92,47 +235,86 @@ type Method struct {
 	// pieces: it awaits none of them (see [Plan.Await]), and may refuse a plan
 	// that ends before the file does.
 	Whole bool
-	// Probe reports whether the machine has the method: nil where it has,
-	// an error matching errors.ErrUnsupported where it lacks it, any other
-	// error where that cannot be told. A nil Probe means every machine has it.
-	Probe func() error
+	// Unordered marks a reader with several requests in flight, which hands its
+	// pieces to the consumer as they complete.
+	Unordered bool
+	// Cache is "cold" for a reader that goes past the page cache, "warm" for one
+	// whose bytes stay mapped or copied between jobs: the one state of the page
+	// cache that it can be measured in. It is empty where both mean something.
+	Cache string
+	// Probe reports whether the machine has the method, and the filesystem of
+	// Config.Path and Config.Target, two small files: nil where it has, an error
+	// matching errors.ErrUnsupported where it lacks it, which names the remedy,
+	// any other error where that cannot be told. A nil Probe means every machine
+	// has it.
+	Probe func(Config) error
 
-	Reader Role[Reader]
-	Sender Role[Sender]
+	Reader   Role[Reader]
+	Writer   Role[Writer]
+	Sender   Role[Sender]
+	Receiver Role[Receiver]
+	Relay    Role[Relay]
+	Copier   Role[Copier]
+	Channel  Role[Channel]
+	Mapper   Role[Mapper]
 }
 
 // Roles names the roles that there are.
-var Roles = []string{"reader", "sender"}
+var Roles = []string{"reader", "writer", "sender", "receiver", "relay", "copier", "channel", "mapper"}
+
+// role returns the calls of the role of that name, and whether the method fills it.
+func (m Method) role(name string) (calls []string, fills bool) {
+	switch name {
+	case "reader":
+		return m.Reader.Calls, m.Reader.New != nil
+	case "writer":
+		return m.Writer.Calls, m.Writer.New != nil
+	case "sender":
+		return m.Sender.Calls, m.Sender.New != nil
+	case "receiver":
+		return m.Receiver.Calls, m.Receiver.New != nil
+	case "relay":
+		return m.Relay.Calls, m.Relay.New != nil
+	case "copier":
+		return m.Copier.Calls, m.Copier.New != nil
+	case "channel":
+		return m.Channel.Calls, m.Channel.New != nil
+	case "mapper":
+		return m.Mapper.Calls, m.Mapper.New != nil
+	}
+	return nil, false
+}
+
+// Fills reports whether the method fills the role of that name.
+func (m Method) Fills(role string) bool {
+	_, fills := m.role(role)
+	return fills
+}
 
 // Roles names the roles that the method fills.
 func (m Method) Roles() []string {
 	var roles []string
-	if m.Reader.New != nil {
-		roles = append(roles, "reader")
-	}
-	if m.Sender.New != nil {
-		roles = append(roles, "sender")
+	for _, name := range Roles {
+		if m.Fills(name) {
+			roles = append(roles, name)
+		}
 	}
 	return roles
 }
 
-// Calls returns the system calls that the method must make in a role.
+// Calls returns the system calls that the method must make in a role, whatever
+// its Config.
 func (m Method) Calls(role string) []string {
-	switch role {
-	case "reader":
-		return m.Reader.Calls
-	case "sender":
-		return m.Sender.Calls
-	}
-	return nil
+	calls, _ := m.role(role)
+	return calls
 }
 
-// Available runs the method's probe.
-func (m Method) Available() error {
+// Available runs the method's probe on two small files.
+func (m Method) Available(c Config) error {
 	if m.Probe == nil {
 		return nil
 	}
-	return m.Probe()
+	return m.Probe(c)
 }
 
 var registry []Method

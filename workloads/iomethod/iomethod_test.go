@@ -90,7 +90,9 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%s: Doc ends with a full stop: %q", m.Name, m.Doc)
 		}
 		for _, role := range m.Roles() {
-			if calls := m.Calls(role); m.Idle != (len(calls) == 0) {
+			// What is mapped, or in memory that is shared, moves without a call.
+			without := m.Cache == "warm" || role == "channel" || role == "mapper"
+			if calls := m.Calls(role); m.Idle != (len(calls) == 0) && !without {
 				t.Errorf("%s as %s declares the calls %q, want some unless it is idle", m.Name, role, calls)
 			}
 		}
@@ -100,8 +102,9 @@ func TestLookup(t *testing.T) {
 			t.Errorf("Lookup(%q) = %q, %v, want none", name, m.Name, ok)
 		}
 	}
-	if m, _ := iomethod.Lookup("null"); !reflect.DeepEqual(m.Roles(), iomethod.Roles) || m.Calls("cook") != nil {
-		t.Errorf("null: roles %v, calls as cook %v; want %v and none", m.Roles(), m.Calls("cook"), iomethod.Roles)
+	want := []string{"reader", "writer", "sender", "copier"}
+	if m, _ := iomethod.Lookup("null"); !reflect.DeepEqual(m.Roles(), want) || m.Calls("cook") != nil {
+		t.Errorf("null: roles %v, calls as cook %v; want %v and none", m.Roles(), m.Calls("cook"), want)
 	}
 	// What All returns is the caller's own.
 	if len(all) > 0 {

@@ -11,8 +11,8 @@ type Plan struct {
 	// Block is the size of a piece in bytes; the last piece of the stretch may
 	// be shorter.
 	Block int
-	// Order holds the indices of the pieces to move, each at most once; nil is
-	// all of them in ascending order.
+	// Order holds the indices of the pieces to move, some perhaps more than once;
+	// nil is all of them in ascending order.
 	Order []uint32
 	// Pace, where it is not nil, is called by [Plan.Await].
 	Pace func(i int)

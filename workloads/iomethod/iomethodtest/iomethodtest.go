@@ -38,6 +38,9 @@ import (
 // a second.
 const limit = 20 * time.Second
 
+// smallSize is the size in bytes of the files that a method is probed on.
+const smallSize = 64 << 10
+
 // Run checks every registered method.
 func Run(t *testing.T) {
 	for _, m := range iomethod.All() {
@@ -49,7 +52,15 @@ func Run(t *testing.T) {
 // cases that the method refuses by an error matching errors.ErrUnsupported,
 // each with that error as the reason.
 func Method(t *testing.T, m iomethod.Method) {
-	if err := m.Available(); errors.Is(err, errors.ErrUnsupported) {
+	small, err := newFile(t.TempDir(), smallSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := small.path + ".target"
+	if err := os.WriteFile(target, small.content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Available(iomethod.Config{Path: small.path, Target: target, Socket: -1, From: -1}); errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatalf("probe of %s = %v, want nil or an error that matches ErrUnsupported", m.Name, err)
