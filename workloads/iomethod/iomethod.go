@@ -192,6 +192,9 @@ type Config struct {
 	// RoundTrip tells a [Channel] that each piece is answered by one, so that the
 	// calls of both directions are its own.
 	RoundTrip bool
+	// Write tells a [Mapper] that its memory will be written. A shared mapping is
+	// then one of Target, which is long enough, and Path is never changed.
+	Write bool
 }
 
 // A Role is what a method can be used as. The zero Role is one that the method
