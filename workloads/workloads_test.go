@@ -88,8 +88,8 @@ func TestNewPlan(t *testing.T) {
 			t.Errorf("NewPlan(%q) has an order: %v, want %v", pattern, got, want)
 		}
 	}
-	for _, pattern := range []string{"", "SEQ", "zipf"} {
-		if _, err := NewPlan(pattern, 1, 1); err == nil || !strings.Contains(err.Error(), "known: [seq rand sparse]") {
+	for _, pattern := range []string{"", "SEQ", "zipfian"} {
+		if _, err := NewPlan(pattern, 1, 1); err == nil || !strings.Contains(err.Error(), "known: [seq rand sparse stride reverse zipf]") {
 			t.Errorf("NewPlan(%q) = %v, want an error that names the known ones", pattern, err)
 		}
 	}
@@ -137,6 +137,102 @@ func TestHead(t *testing.T) {
 			if head.Bytes() != bytes {
 				t.Errorf("Head(%d).Bytes() = %d, want %d", n, head.Bytes(), bytes)
 			}
+		}
+	}
+}
+
+// Strided and Reverse have each piece once, and their neighbours so far apart.
+func TestStridedAndReverse(t *testing.T) {
+	for name, c := range map[string]struct {
+		make func(int64, int) (*iomethod.Plan, error)
+		step func(a, b uint32) bool
+	}{
+		"Strided": {Strided, func(a, b uint32) bool { return b == a+16 || b == a%16+1 }},
+		"Reverse": {Reverse, func(a, b uint32) bool { return b == a-1 }},
+	} {
+		for _, pieces := range []int64{0, 1, 2, 15, 16, 17, 100} {
+			p, err := c.make(max(pieces*100-1, 0), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := 1; i < len(p.Order); i++ {
+				if !c.step(p.Order[i-1], p.Order[i]) {
+					t.Errorf("%s of %d pieces: %d follows %d", name, pieces, p.Order[i], p.Order[i-1])
+				}
+			}
+			for i, at := range slices.Sorted(slices.Values(p.Order)) {
+				if int(at) != i {
+					t.Fatalf("%s of %d pieces: the %d-th in order is %d, want each once", name, pieces, i, at)
+				}
+			}
+			if int64(p.Pieces()) != pieces {
+				t.Errorf("%s has %d pieces, want %d", name, p.Pieces(), pieces)
+			}
+		}
+	}
+}
+
+// By Zipf's law with an exponent near 1, the most frequent of n pieces is drawn about
+// n/ln(n) times, the next one half as often.
+func TestZipfian(t *testing.T) {
+	const n = 1 << 14
+	p, err := Zipfian(n*100, 100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Pieces() != n || p.Bytes() != n*100 {
+		t.Fatalf("Zipfian has %d pieces of %d bytes, want %d of %d", p.Pieces(), p.Bytes(), n, n*100)
+	}
+	times := make([]int, n)
+	for _, i := range p.Order {
+		times[i]++
+	}
+	drawn := 0
+	for _, k := range times {
+		drawn += min(k, 1)
+	}
+	byRank := slices.Clone(times)
+	slices.Sort(byRank)
+	slices.Reverse(byRank)
+	most := n / math.Log(n)
+	for k, want := range []float64{most, most / 2, most / 3} {
+		if got := float64(byRank[k]); got < want*0.8 || got > want*1.25 {
+			t.Errorf("the piece of rank %d was drawn %v times of %d, want about %.0f", k+1, got, n, want)
+		}
+	}
+	if drawn < n/8 || drawn > n/2 {
+		t.Errorf("%d of %d pieces were drawn, want an eighth to a half", drawn, n)
+	}
+	// The frequent ones do not lie side by side.
+	if first, second := slices.Index(times, byRank[0]), slices.Index(times, byRank[1]); first-second == 1 || second-first == 1 {
+		t.Errorf("the two most frequent pieces are %d and %d", first, second)
+	}
+	again, _ := Zipfian(n*100, 100, 1)
+	other, _ := Zipfian(n*100, 100, 2)
+	if !slices.Equal(p.Order, again.Order) || slices.Equal(p.Order, other.Order) {
+		t.Error("Zipfian does not depend on the seed alone")
+	}
+	for _, size := range []int64{0, 1, 100, 101} {
+		if p, err := Zipfian(size, 100, 1); err != nil || int64(p.Pieces()) != (size+99)/100 {
+			t.Errorf("Zipfian of %d bytes = %d pieces, %v", size, p.Pieces(), err)
+		}
+	}
+}
+
+func TestOnce(t *testing.T) {
+	for _, pattern := range Patterns {
+		p, err := NewPlan(pattern, 1<<20, 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		times := map[int64]int{}
+		for i := range p.Pieces() {
+			off, _ := p.Piece(i)
+			times[off]++
+		}
+		once := len(times) == 256 && p.Pieces() == 256
+		if Once(pattern) != once {
+			t.Errorf("Once(%q) = %v, and its plan has %d pieces, %d of them different, of 256", pattern, Once(pattern), p.Pieces(), len(times))
 		}
 	}
 }
