@@ -30,7 +30,7 @@ var numbers = map[string]int{
 	"mmap": unix.SYS_MMAP, "munmap": unix.SYS_MUNMAP, "mremap": unix.SYS_MREMAP,
 	"madvise": unix.SYS_MADVISE, "msync": unix.SYS_MSYNC, "mprotect": unix.SYS_MPROTECT,
 	"lseek": unix.SYS_LSEEK, "fstat": unix.SYS_FSTAT, "openat": unix.SYS_OPENAT, "close": unix.SYS_CLOSE,
-	"ftruncate": unix.SYS_FTRUNCATE, "fallocate": unix.SYS_FALLOCATE,
+	"ftruncate": unix.SYS_FTRUNCATE, "memfd_create": unix.SYS_MEMFD_CREATE, "fallocate": unix.SYS_FALLOCATE,
 	"fsync": unix.SYS_FSYNC, "fdatasync": unix.SYS_FDATASYNC, "sync_file_range": unix.SYS_SYNC_FILE_RANGE,
 	"fcntl": unix.SYS_FCNTL, "ioctl": unix.SYS_IOCTL,
 

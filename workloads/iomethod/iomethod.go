@@ -97,7 +97,7 @@ type Copier interface {
 	// Copy runs one job: it copies every piece of the plan, in the plan's order,
 	// from [Config.Path] to the same offset of [Config.Target], which it extends
 	// where it must. A file that ends before the plan does is
-	// io.ErrUnexpectedEOF.
+	// io.ErrUnexpectedEOF. After an error a Copier can only be closed.
 	Copy(p *Plan) error
 	// Close releases what the constructor took.
 	Close() error
@@ -107,11 +107,13 @@ type Copier interface {
 // end is used by one goroutine at a time.
 type Channel interface {
 	// Files are what the other process needs to attach its end, by
-	// [Config.Files]: duplicates of all of them, in this order. They stay the
-	// channel's.
+	// [Config.Files]: all of them, in this order. They become the caller's, who
+	// closes them once the other end has its own: until then neither end can tell
+	// that the other is gone. What nobody asked for, Close closes.
 	Files() []*os.File
 	// Send hands the plan's pieces, which are in ascending order, to the other
-	// end, with the bytes that produce returns.
+	// end, with the bytes that produce returns. Where the other end is gone it is
+	// EPIPE or ECONNRESET, at the latest when the channel is full.
 	Send(p *Plan, produce Producer) error
 	// Receive takes in the plan's pieces as the other end sends them, and hands
 	// each to consume. Where the other end is gone it is io.ErrUnexpectedEOF.
@@ -123,11 +125,14 @@ type Channel interface {
 // A Mapper makes memory. It is not safe for concurrent use.
 type Mapper interface {
 	// Map returns n bytes that nobody has touched yet: of the file at
-	// [Config.Path] from its start on, or zeros where the method has no file.
+	// [Config.Path] from its start on, or zeros where the method has no file. It
+	// is an error for n below 1, and while what it returned last is not given
+	// back.
 	Map(n int) ([]byte, error)
-	// Unmap gives back what Map returned last.
+	// Unmap gives back what Map returned last; where nothing is mapped it is an
+	// error.
 	Unmap() error
-	// Close releases what the constructor took.
+	// Close releases what the constructor took, and unmaps.
 	Close() error
 }
 
@@ -138,6 +143,15 @@ type Reopener interface {
 	// Reopen closes the file and opens the one at path in its place. It does not
 	// allocate, unless the method is idiomatic.
 	Reopen(path string) error
+}
+
+// A Preambler is a Sender that sends a header before the bytes of each job, as a
+// protocol wants it.
+type Preambler interface {
+	Sender
+	// Preamble returns its length in bytes, which is the same for every job of at
+	// least one byte; other jobs send nothing.
+	Preamble() int
 }
 
 // A Teller has figures of its own that nobody else can tell.
@@ -187,7 +201,8 @@ type Config struct {
 	// Sync is a [Writer]'s policy.
 	Sync Sync
 	// Files are the other end's [Channel.Files], for the end that attaches; nil for
-	// the one that makes the channel. The constructor takes them over.
+	// the one that makes the channel. The constructor takes them over, also where
+	// it fails.
 	Files []*os.File
 	// RoundTrip tells a [Channel] that each piece is answered by one, so that the
 	// calls of both directions are its own.
@@ -205,6 +220,10 @@ type Role[T any] struct {
 	Calls []string
 	// Also returns those that it must make besides with that Config. It may be nil.
 	Also func(Config) []string
+	// Sometimes names calls that are the method's own and that a job makes only now
+	// and then, such as futex where it waits for another process: otherwise those
+	// of Go's scheduler are not taken for the job's.
+	Sometimes []string
 	// New opens the file and takes what the jobs need. It is nil where the
 	// method cannot fill the role. Its error matches errors.ErrUnsupported where
 	// it is the machine, the filesystem or the Config that does not bear it.
@@ -236,14 +255,14 @@ type Method struct {
 	Idiomatic bool
 	// Whole marks a method that leaves it to Go's library how a job is cut into
 	// pieces: it awaits none of them (see [Plan.Await]), and may refuse a plan
-	// that ends before the file does.
+	// of less than the whole file.
 	Whole bool
 	// Unordered marks a reader with several requests in flight, which hands its
 	// pieces to the consumer as they complete.
 	Unordered bool
-	// Cache is "cold" for a reader that goes past the page cache, "warm" for one
-	// whose bytes stay mapped or copied between jobs: the one state of the page
-	// cache that it can be measured in. It is empty where both mean something.
+	// Cache is "cold" for a method that goes past the page cache, "warm" for one
+	// whose bytes stay mapped or copied between jobs, or that has no need of
+	// them: the one state of the page cache that it can be measured in. It is empty where both mean something.
 	Cache string
 	// Probe reports whether the machine has the method, and the filesystem of
 	// Config.Path and Config.Target, two small files: nil where it has, an error

@@ -5,8 +5,9 @@ import "os"
 func init() {
 	Register(Method{
 		Name:   "mmap+write",
-		Doc:    "mmap(2) the file once a job, write(2) the socket from the mapping: one copy, one call a piece",
+		Doc:    "mmap(2) the file once a job, write(2) the socket or the other file from the mapping: one copy, one call a piece",
 		Sender: Role[Sender]{Calls: []string{"mmap", "write", "munmap"}, New: newMmapWriteSender},
+		Copier: Role[Copier]{Calls: []string{"mmap", "write", "munmap"}, New: newMmapWriteCopier},
 	})
 }
 

@@ -16,12 +16,12 @@ func init() {
 }
 
 type preadReader struct {
-	f   *os.File
+	*rawFile
 	buf []byte
 }
 
 func newPreadReader(c Config) (Reader, error) {
-	f, err := openFile(c)
+	f, err := openRaw(c.Path, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func newPreadReader(c Config) (Reader, error) {
 }
 
 func (r *preadReader) Read(p *Plan, consume Consumer) error {
-	fd := uintptr(r.f.Fd())
+	fd := uintptr(r.fd)
 	for i := range p.Pieces() {
 		p.Await(i)
 		off, n := p.Piece(i)
@@ -53,5 +53,3 @@ func (r *preadReader) Read(p *Plan, consume Consumer) error {
 	}
 	return nil
 }
-
-func (r *preadReader) Close() error { return r.f.Close() }

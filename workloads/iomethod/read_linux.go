@@ -11,13 +11,13 @@ func init() {
 }
 
 type readReader struct {
-	f   *os.File
+	*rawFile
 	buf []byte
 	at  int64 // the file's offset, -1 where a job has yet to set it
 }
 
 func openReadReader(c Config) (*readReader, error) {
-	f, err := openFile(c)
+	f, err := openRaw(c.Path, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -42,17 +42,20 @@ func (r *readReader) Read(p *Plan, consume Consumer) error {
 
 // piece reads one piece into the buffer.
 func (r *readReader) piece(off int64, n int) ([]byte, error) {
-	fd := int(r.f.Fd())
-	if off != r.at {
-		if err := rawSeek(fd, off); err != nil {
-			return nil, os.NewSyscallError("lseek", err)
-		}
+	if err := r.seek(off); err != nil {
+		return nil, err
 	}
-	if err := readFull(fd, r.buf[:n]); err != nil {
+	if err := readFull(r.fd, r.buf[:n]); err != nil {
 		return nil, err
 	}
 	r.at = off + int64(n)
 	return r.buf[:n], nil
 }
 
-func (r *readReader) Close() error { return r.f.Close() }
+// seek makes off the file's offset, where it is not.
+func (r *readReader) seek(off int64) error {
+	if off == r.at {
+		return nil
+	}
+	return os.NewSyscallError("lseek", rawSeek(r.fd, off))
+}

@@ -92,8 +92,26 @@ func Cases(m iomethod.Method) []Case {
 	if m.Reader.New != nil {
 		cases = append(cases, readerCases(m)...)
 	}
+	if m.Writer.New != nil {
+		cases = append(cases, writerCases(m)...)
+	}
 	if m.Sender.New != nil {
 		cases = append(cases, senderCases(m)...)
+	}
+	if m.Copier.New != nil {
+		cases = append(cases, copierCases(m)...)
+	}
+	if m.Receiver.New != nil {
+		cases = append(cases, receiverCases(m)...)
+	}
+	if m.Relay.New != nil {
+		cases = append(cases, relayCases(m)...)
+	}
+	if m.Mapper.New != nil {
+		cases = append(cases, mapperCases(m)...)
+	}
+	if m.Channel.New != nil {
+		cases = append(cases, channelCases(m)...)
 	}
 	return cases
 }
@@ -208,6 +226,7 @@ func stretches() []stretch {
 		{"random order", end, plans{shuffled(iomethod.Plan{Length: end, Block: 4096})}},
 		{"random order, unaligned", end, plans{shuffled(iomethod.Plan{Start: 4095, Length: 99999, Block: 1000})}},
 		{"some pieces", end, plans{some(shuffled(iomethod.Plan{Length: end, Block: 4096}))}},
+		{"some pieces twice", end, plans{{Length: end, Block: 4096, Order: []uint32{5, 5, 0, end / 4096, 5, 0, 1, end / 4096}}}},
 		{"no piece", end, plans{{Length: end, Block: 4096, Order: []uint32{}}}},
 		{"zero length", end, plans{{Block: 4096}}},
 		{"zero length inside", end, plans{{Start: 5000, Block: 4096}}},

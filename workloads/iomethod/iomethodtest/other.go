@@ -16,3 +16,8 @@ func descriptors() (map[string]string, error) { return nil, errOther }
 func mappings(string) (string, error)         { return "", errOther }
 func interrupt() (func(), error)              { return nil, errOther }
 func senderCases(iomethod.Method) []Case      { return nil }
+func copierCases(iomethod.Method) []Case      { return nil }
+func receiverCases(iomethod.Method) []Case    { return nil }
+func relayCases(iomethod.Method) []Case       { return nil }
+func mapperCases(iomethod.Method) []Case      { return nil }
+func channelCases(iomethod.Method) []Case     { return nil }

@@ -1,7 +1,6 @@
 package iomethodtest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,42 +13,92 @@ import (
 	"iopath/workloads/iomethod"
 )
 
-// A witness is the consumer that holds each piece against the plan and the
-// content. It touches every byte, inside the consumer: that is where a mapping
-// faults.
+// A witness is the consumer that holds each piece of a job against the plan and
+// the content, and the job to awaiting each piece before it has it. It touches
+// every byte, inside the consumer: that is where a mapping faults.
 type witness struct {
+	m       iomethod.Method
 	plan    *iomethod.Plan
 	content []byte
-	idle    bool // the pieces must be empty
-	after   func() error
-	seen    int // pieces
+	after   func() error // called once, after the first piece
+	pace    pacer
+	due     map[extent]int // of an unordered method: what was awaited and has not come
+	seen    int            // pieces
 	wrong   error
 }
 
-// consume notes the first piece that is not the plan's next one.
+// An extent is where a piece is in the file.
+type extent struct {
+	off int64
+	n   int
+}
+
+func newWitness(m iomethod.Method, p *iomethod.Plan, content []byte) *witness {
+	return &witness{m: m, plan: p, content: content, due: map[extent]int{}}
+}
+
+// read runs the job, and returns the reader's error.
+func (w *witness) read(r iomethod.Reader) error {
+	p := w.pace.paced(w.plan)
+	await := p.Pace
+	p.Pace = func(i int) {
+		await(i)
+		if i < w.plan.Pieces() {
+			off, n := w.plan.Piece(i)
+			w.due[extent{off, n}]++
+		}
+	}
+	return r.Read(p, w.consume)
+}
+
+// consume notes the first piece that is wrong.
 func (w *witness) consume(off int64, b []byte) {
-	i := w.seen
 	if w.wrong != nil {
 		return
 	}
-	if i >= w.plan.Pieces() {
-		w.wrong = fmt.Errorf("piece %d: got %d bytes at %d, want no more than %d pieces", i, len(b), off, i)
-		return
-	}
-	wantOff, want := w.plan.Piece(i)
-	if w.idle {
-		want = 0
-	}
-	switch {
-	case off != wantOff || len(b) != want:
-		w.wrong = fmt.Errorf("piece %d: got %d bytes at %d, want %d at %d", i, len(b), off, want, wantOff)
-	case !bytes.Equal(b, w.content[off:][:want]):
-		w.wrong = differ(fmt.Sprintf("piece %d at %d", i, off), b, w.content[off:][:want])
-	}
+	w.wrong = w.judge(off, b)
 	w.seen++
-	if w.after != nil && i == 0 {
+	if w.after != nil && w.seen == 1 {
 		w.wrong = errors.Join(w.wrong, w.after())
 	}
+}
+
+// judge is what is wrong with a piece.
+func (w *witness) judge(off int64, b []byte) error {
+	i := w.seen
+	if i >= w.plan.Pieces() {
+		return fmt.Errorf("piece %d: got %d bytes at %d, want no more than %d pieces", i, len(b), off, i)
+	}
+	if err := w.expect(i, extent{off, len(b)}); err != nil {
+		return err
+	}
+	if err := differ(fmt.Sprintf("piece %d at %d", i, off), b, w.content[off:][:len(b)]); err != nil {
+		return err
+	}
+	if w.pace.awaited <= i && !w.m.Whole {
+		return fmt.Errorf("got piece %d before it was awaited", i)
+	}
+	return nil
+}
+
+// expect checks that the i-th piece to come is the plan's: its i-th, or any that
+// was awaited where the method is unordered, as often as it was.
+func (w *witness) expect(i int, got extent) error {
+	if w.m.Unordered {
+		if w.due[got] == 0 {
+			return fmt.Errorf("piece %d: got %d bytes at %d, want a piece that was awaited and has not come yet", i, got.n, got.off)
+		}
+		w.due[got]--
+		return nil
+	}
+	off, n := w.plan.Piece(i)
+	if w.m.Idle {
+		n = 0
+	}
+	if got != (extent{off, n}) {
+		return fmt.Errorf("piece %d: got %d bytes at %d, want %d at %d", i, got.n, got.off, n, off)
+	}
+	return nil
 }
 
 // verdict is what is wrong with all that was consumed.
@@ -60,29 +109,31 @@ func (w *witness) verdict() error {
 	return w.wrong
 }
 
+// readJob runs one job that must succeed.
+func readJob(m iomethod.Method, r iomethod.Reader, p *iomethod.Plan, content []byte) error {
+	w := newWitness(m, p, content)
+	if err := w.read(r); err != nil {
+		return fmt.Errorf("got %w, want nil", err)
+	}
+	return errors.Join(w.verdict(), w.pace.verdict(m, p))
+}
+
+// closing closes the reader, whose error is to be nil too.
+func closing(r iomethod.Reader, err *error) {
+	if e := r.Close(); *err == nil && e != nil {
+		*err = fmt.Errorf("got Close = %w, want nil", e)
+	}
+}
+
 // read runs the jobs on one reader.
 func read(m iomethod.Method, f file, plans ...*iomethod.Plan) (err error) {
 	r, err := m.Reader.New(f.config(plans...))
 	if err != nil {
 		return fmt.Errorf("construct: got %w, want nil", err)
 	}
-	defer func() {
-		if e := r.Close(); err == nil && e != nil {
-			err = fmt.Errorf("got Close = %w, want nil", e)
-		}
-	}()
+	defer closing(r, &err)
 	for i, p := range plans {
-		w := witness{plan: p, content: f.content, idle: m.Idle}
-		var pace pacer
-		consume := func(off int64, b []byte) {
-			if w.consume(off, b); w.wrong == nil && pace.awaited < w.seen && !m.Whole {
-				w.wrong = fmt.Errorf("got piece %d before it was awaited", w.seen-1)
-			}
-		}
-		if err := r.Read(pace.paced(p), consume); err != nil {
-			return fmt.Errorf("job %d: got %w, want nil", i, err)
-		}
-		if err := errors.Join(w.verdict(), pace.verdict(m, p)); err != nil {
+		if err := readJob(m, r, p, f.content); err != nil {
 			return fmt.Errorf("job %d: %w", i, err)
 		}
 	}
@@ -170,7 +221,7 @@ func readerCases(m iomethod.Method) []Case {
 				return err
 			}
 			plan := &iomethod.Plan{Length: fileSize, Block: c.block}
-			w := witness{plan: plan, content: f.content}
+			w := newWitness(m, plan, f.content)
 			if c.before >= 0 {
 				if err := os.Truncate(f.path, c.before); err != nil {
 					return err
@@ -182,7 +233,7 @@ func readerCases(m iomethod.Method) []Case {
 			if err != nil {
 				return err
 			}
-			err = r.Read(plan, w.consume)
+			err = w.read(r)
 			if e := r.Close(); e != nil {
 				return fmt.Errorf("got Close = %w, want nil", e)
 			}
@@ -202,6 +253,7 @@ func readerCases(m iomethod.Method) []Case {
 			return nil
 		})
 	}
+	cases = append(cases, reopenCases(m)...)
 	add("missing file", func(_ context.Context, dir string) error {
 		return missing(dir, func(c iomethod.Config) error {
 			r, err := m.Reader.New(c)
@@ -226,6 +278,116 @@ func readerCases(m iomethod.Method) []Case {
 		return nil
 	})
 	return cases
+}
+
+// reopenCases are of the readers alone that are an iomethod.Reopener; the others
+// refuse them.
+func reopenCases(m iomethod.Method) []Case {
+	return []Case{
+		{"reader/reopen", func(_ context.Context, dir string) error {
+			files, err := newFiles(dir)
+			if err != nil {
+				return err
+			}
+			return released(file{path: dir}, func() error { return reopening(m, files, func(iomethod.Reopener) error { return nil }) })
+		}},
+		{"reader/reopen, missing file", func(_ context.Context, dir string) error {
+			files, err := newFiles(dir)
+			if err != nil {
+				return err
+			}
+			return released(file{path: dir}, func() error {
+				return reopening(m, files, func(r iomethod.Reopener) error {
+					err := r.Reopen(filepath.Join(dir, "missing"))
+					if err == nil { // one that opens its file in each job
+						err = r.Read(files[0].all(), func(int64, []byte) {})
+					}
+					if !errors.Is(err, fs.ErrNotExist) {
+						return fmt.Errorf("got error %v, want one that matches fs.ErrNotExist", err)
+					}
+					return nil
+				})
+			})
+		}},
+		{"reader/reopen, allocations", func(_ context.Context, dir string) (err error) {
+			files, err := newFiles(dir)
+			if err != nil {
+				return err
+			}
+			r, err := reopener(m, files[0])
+			if err != nil {
+				return err
+			}
+			defer closing(r, &err)
+			plan := &iomethod.Plan{Length: 1, Block: 1} // which every file has
+			consume := func(int64, []byte) {}
+			return allocations(m, func() error {
+				for _, f := range files {
+					if err := r.Reopen(f.path); err != nil {
+						return err
+					}
+					if err := r.Read(plan, consume); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}},
+	}
+}
+
+// newFiles returns files of different sizes and with different bytes.
+func newFiles(dir string) ([]file, error) {
+	var files []file
+	for i, size := range []int{50_000, 1, 4096, 200_001, 4097, 3, 100_000} {
+		f := file{filepath.Join(dir, fmt.Sprint("file", i)), content()[1000*i:][:size]}
+		if err := os.WriteFile(f.path, f.content, 0o644); err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// all is the job that reads the file.
+func (f file) all() *iomethod.Plan {
+	return &iomethod.Plan{Length: int64(len(f.content)), Block: 4096}
+}
+
+func reopener(m iomethod.Method, f file) (iomethod.Reopener, error) {
+	r, err := m.Reader.New(f.config(f.all()))
+	if err != nil {
+		return nil, fmt.Errorf("construct: got %w, want nil", err)
+	}
+	if again, ok := r.(iomethod.Reopener); ok {
+		return again, nil
+	}
+	r.Close()
+	return nil, fmt.Errorf("%s keeps to one file: %w", m.Name, errors.ErrUnsupported)
+}
+
+// reopening reads one file after another by one reader, with something between any
+// two of them and in the end.
+func reopening(m iomethod.Method, files []file, between func(iomethod.Reopener) error) (err error) {
+	r, err := reopener(m, files[0])
+	if err != nil {
+		return err
+	}
+	defer closing(r, &err)
+	for i, f := range files {
+		if i > 0 {
+			if err := r.Reopen(f.path); err != nil {
+				return fmt.Errorf("file %d: got Reopen = %w, want nil", i, err)
+			}
+		}
+		if err := readJob(m, r, f.all(), f.content); err != nil {
+			return fmt.Errorf("file %d: %w", i, err)
+		}
+		if err := between(r); err != nil {
+			return fmt.Errorf("after file %d: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // missing checks a constructor on a file that is not there, twice: the second
