@@ -15,10 +15,13 @@ import (
 func init() {
 	Register(Method{
 		Name:      "io.Copy",
-		Doc:       "Go's io.Copy from os.File to net.Conn, one call a job: Go chooses the block, and must choose sendfile(2)",
+		Doc:       "Go's io.Copy between os.File and net.Conn, one call a job: Go chooses the block, and must choose sendfile(2), splice(2) or copy_file_range(2)",
 		Idiomatic: true,
 		Whole:     true,
 		Sender:    Role[Sender]{Calls: []string{"sendfile"}, New: newCopySender},
+		Copier:    Role[Copier]{Calls: []string{"copy_file_range"}, New: newIOCopier},
+		Receiver:  Role[Receiver]{Calls: []string{"splice"}, New: newCopyReceiver},
+		Relay:     Role[Relay]{Calls: []string{"splice"}, New: newCopyRelay},
 	})
 }
 
@@ -53,6 +56,12 @@ func netConn(socket int) (net.Conn, error) {
 	return net.FileConn(f)
 }
 
+// closeConn closes what netConn returned, and makes the socket block again:
+// net.FileConn cleared that for all who share it.
+func closeConn(conn net.Conn, socket int) error {
+	return errors.Join(conn.Close(), unix.SetNonblock(socket, false))
+}
+
 // Send hands io.Copy the file itself. Behind an io.LimitedReader a Unix socket
 // would be fed by read and write without a word, so a plan that ends before the
 // file does is refused.
@@ -77,8 +86,6 @@ func (s *copySender) Send(p *Plan) error {
 	return err
 }
 
-// Close makes the socket block again: net.FileConn cleared that for all who
-// share it.
 func (s *copySender) Close() error {
-	return errors.Join(s.conn.Close(), unix.SetNonblock(s.socket, false), s.f.Close())
+	return errors.Join(closeConn(s.conn, s.socket), s.f.Close())
 }

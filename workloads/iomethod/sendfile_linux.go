@@ -11,8 +11,9 @@ import (
 func init() {
 	Register(Method{
 		Name:   "sendfile",
-		Doc:    "sendfile(2) from the file to the socket: one call a piece, no copy by the sender",
+		Doc:    "sendfile(2) from the file to the socket, without a copy, or to the other file: one call a piece",
 		Sender: Role[Sender]{Calls: []string{"sendfile"}, New: newSendfileSender},
+		Copier: Role[Copier]{Calls: []string{"sendfile"}, New: newSendfileCopier},
 	})
 }
 
