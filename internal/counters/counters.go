@@ -159,17 +159,31 @@ func Count(c Counter, n int, j Job) (Calls, error) {
 }
 
 // mean is that of calls which were counted in several stretches.
-func mean(all []Calls) Calls {
-	m := Calls{ByName: map[string]float64{}, HasShootdowns: len(all) > 0}
+func mean(all []Calls) Calls { return Sum(all).Over(max(len(all), 1)) }
+
+// Over divides the calls by n.
+func (c Calls) Over(n int) Calls {
+	c.Total /= float64(n)
+	c.Shootdowns /= float64(n)
+	c.ByName = maps.Clone(c.ByName)
+	for name := range c.ByName {
+		c.ByName[name] /= float64(n)
+	}
+	return c
+}
+
+// Sum adds up calls that several threads have made.
+func Sum(all []Calls) Calls {
+	sum := Calls{ByName: map[string]float64{}, HasShootdowns: len(all) > 0}
 	for _, c := range all {
-		m.Total += c.Total / float64(len(all))
-		m.Shootdowns += c.Shootdowns / float64(len(all))
-		m.HasShootdowns = m.HasShootdowns && c.HasShootdowns
-		for name, k := range c.ByName {
-			m.ByName[name] += k / float64(len(all))
+		sum.Total += c.Total
+		sum.Shootdowns += c.Shootdowns
+		sum.HasShootdowns = sum.HasShootdowns && c.HasShootdowns
+		for name, n := range c.ByName {
+			sum.ByName[name] += n
 		}
 	}
-	return m
+	return sum
 }
 
 // bulk names the calls that move data in bulk. A method that declares one and

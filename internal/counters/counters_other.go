@@ -13,10 +13,11 @@ var errOther = fmt.Errorf("counters on %s: %w", runtime.GOOS, errors.ErrUnsuppor
 // A Meter adds up the calling thread's usage; this system has none.
 type Meter struct{ Usage }
 
-func OpenMeter() *Meter     { return new(Meter) }
-func (*Meter) Start() error { return errOther }
-func (*Meter) Stop() error  { return errOther }
-func (*Meter) Close() error { return nil }
+func OpenMeter() *Meter        { return new(Meter) }
+func OpenProcessMeter() *Meter { return new(Meter) }
+func (*Meter) Start() error    { return errOther }
+func (*Meter) Stop() error     { return errOther }
+func (*Meter) Close() error    { return nil }
 
 // ProbeHardware tells what the processor counts: nothing here.
 func ProbeHardware() (scope string, names []string, err error) { return "", nil, errOther }

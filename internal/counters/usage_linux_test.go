@@ -616,3 +616,39 @@ func TestTracepointCountsShootdowns(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The process's meter sees what other threads do, and the thread's own does not.
+func TestProcessMeterSeesAllThreads(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	own, all := OpenMeter(), OpenProcessMeter()
+	defer own.Close()
+	defer all.Close()
+	if err := errors.Join(own.Start(), all.Start()); err != nil {
+		t.Fatal(err)
+	}
+	const pages = 1000
+	done := make(chan error)
+	go func() {
+		mem, err := unix.Mmap(-1, 0, pages*os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err == nil {
+			err = unix.Madvise(mem, unix.MADV_NOHUGEPAGE)
+		}
+		for i := 0; err == nil && i < len(mem); i += os.Getpagesize() {
+			mem[i] = 1
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil && !errors.Is(err, unix.EINVAL) {
+		t.Fatal(err)
+	}
+	if err := errors.Join(own.Stop(), all.Stop()); err != nil {
+		t.Fatal(err)
+	}
+	if all.MinorFaults < pages || own.MinorFaults >= pages {
+		t.Errorf("minor faults of the process %d, of the thread %d; want %d or more, and less", all.MinorFaults, own.MinorFaults, pages)
+	}
+	if all.CPU <= own.CPU {
+		t.Errorf("CPU time of the process %v, of the thread %v; want more", all.CPU, own.CPU)
+	}
+}
