@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openUnnamed opens a new file for writing in dir. Its name is empty where it
+// openUnnamed opens a new file in dir, to write and to read. Its name is empty where it
 // has none yet.
 func openUnnamed(dir string) (f *os.File, name string, err error) {
-	f, err = os.OpenFile(dir, os.O_WRONLY|unix.O_TMPFILE, 0o644)
+	f, err = os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o644)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) {
 		return createNamed(dir) // open(2): not every filesystem has O_TMPFILE
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -300,5 +301,79 @@ func TestNamedUntilReady(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "file")); string(b) != "ready" {
 		t.Errorf("the file = %q, %v, want what was written", b, err)
+	}
+}
+
+func TestEnsureMany(t *testing.T) {
+	const n, size = 5, 5000
+	dir := filepath.Join(t.TempDir(), "new")
+	var all []byte
+	for range 2 { // made, then reused
+		paths, err := EnsureMany(t.Context(), dir, n, size)
+		if err != nil || len(paths) != n {
+			t.Fatalf("EnsureMany = %d paths, %v, want %d", len(paths), err, n)
+		}
+		all = nil
+		for _, path := range paths {
+			b, err := os.ReadFile(path)
+			if err != nil || len(b) != size {
+				t.Fatalf("%s has %d bytes, %v, want %d", path, len(b), err, size)
+			}
+			all = append(all, b...)
+		}
+	}
+	if !bytes.Equal(all, whole(t, n*size)) {
+		t.Error("together the files do not hold the content of them all")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".partial*")); left != nil {
+		t.Errorf("left behind: %q", left)
+	}
+	if _, err := EnsureMany(&expiring{t.Context(), 0}, dir, n, size+1); err == nil {
+		t.Error("EnsureMany with a context that has ended: no error")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "[!.]*")); len(left) != 1 {
+		t.Errorf("after a failure there are %q, want the first files alone", left)
+	}
+}
+
+func TestScratch(t *testing.T) {
+	runtime.LockOSThread() // its path is the thread's
+	defer runtime.UnlockOSThread()
+	dir := t.TempDir()
+	f, path, err := Scratch(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if _, err := again.WriteString("here"); err != nil {
+		t.Fatal(err)
+	}
+	var b [4]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil || string(b[:]) != "here" {
+		t.Errorf("read back %q, %v", b, err)
+	}
+	if err := Discard(f, path); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	// Where there are no unnamed files, it has a name until then.
+	named, name, err := createNamed(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Discard(named, name); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, _, err := Scratch(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Scratch in a missing directory = %v, want fs.ErrNotExist", err)
 	}
 }
