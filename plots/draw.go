@@ -122,6 +122,9 @@ func (d *data) layout() *page {
 	}
 	p.legendX = margin + panelW + 12
 	p.w = max(p.legendX+thumbW+6+widest+margin, 630)
+	if p.inRows() {
+		p.w = 630
+	}
 	inner := p.w - 2*margin
 	p.title = wrap(p.titleFace, shortenTo(d.chart.Title, 300), inner)
 	p.notes = wrap(p.small, shortenTo(strings.Join(d.notes, "\n"), 2000), inner)
@@ -135,6 +138,9 @@ func (d *data) layout() *page {
 		}
 	}
 	p.bodyH = max(p.bodyH, tall+6)
+	if p.inRows() {
+		p.bodyH = p.rowsHeight()
+	}
 	p.h = margin + 16*vg.Length(len(p.title)) + 12*vg.Length(len(p.notes)) + 8 +
 		p.bodyH + 8 + 12*vg.Length(len(p.caption)) + margin
 	return p
@@ -168,6 +174,12 @@ func (p *page) draw(c draw.Canvas) {
 	lines(p.titleFace, ink, 16, p.title)
 	lines(p.small, muted, 12, p.notes)
 	y -= 8
+	if p.inRows() {
+		p.drawRows(c, y)
+		y -= p.bodyH + 8
+		lines(p.small, muted, 12, p.caption)
+		return
+	}
 	body := draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{
 		Min: vg.Point{X: margin, Y: y - p.bodyH}, Max: vg.Point{X: margin + panelW, Y: y},
 	}}

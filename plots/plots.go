@@ -23,7 +23,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"iopath/internal/summary"
 )
@@ -58,77 +57,6 @@ type Floor struct {
 // a summary.ErrInput too.
 var ErrNoData = errors.New("nothing to plot")
 
-// costs are the floors of a time per block: what a method cannot do without.
-var costs = []Floor{
-	{".name:Floor /what:syscall", "sec/op", "empty system call"},
-	{".name:Floor /what:fault", "sec/op", "minor fault"},
-	{".name:Floor /what:clock", "sec/op", "clock reading"},
-}
-
-// Spine returns the suite's own charts, each against block size and one for
-// each workload and cache state: throughput below its ceiling, time per block
-// above its floors (of reads, as a send's median is mostly its socket's
-// buffer), the tail of that time, and system calls per GiB.
-func Spine() []Chart {
-	var charts []Chart
-	for _, w := range []struct{ name, filter, cache, what string }{
-		{"read-seq-warm", ".name:Read /pattern:seq", "warm", "sequential reads of a cached file"},
-		{"read-rand-warm", ".name:Read /pattern:rand", "warm", "random reads of a cached file"},
-		{"read-sparse-warm", ".name:Read /pattern:sparse", "warm", "sparse reads of a cached file"},
-		{"read-seq-cold", ".name:Read /pattern:seq", "cold", "sequential reads of an uncached file"},
-		{"read-rand-cold", ".name:Read /pattern:rand", "cold", "random reads of an uncached file"},
-		{"read-sparse-cold", ".name:Read /pattern:sparse", "cold", "sparse reads of an uncached file"},
-		{"send-tcp-warm", ".name:Send /transport:tcp", "warm", "sending a cached file over TCP loopback"},
-		{"send-unix-warm", ".name:Send /transport:unix", "warm", "sending a cached file over a Unix socket"},
-		{"send-tcp-cold", ".name:Send /transport:tcp", "cold", "sending an uncached file over TCP loopback"},
-		{"send-unix-cold", ".name:Send /transport:unix", "cold", "sending an uncached file over a Unix socket"},
-	} {
-		kind, path, _ := strings.Cut(w.name, "-")
-		path, _, _ = strings.Cut(path, "-")
-		section := map[string]string{
-			"read warm": "Reads of a cached file", "read cold": "Reads of an uncached file",
-			"send warm": "Sending a cached file", "send cold": "Sending an uncached file",
-		}[kind+" "+w.cache]
-		of := Chart{Filter: w.filter + " /cache:" + w.cache, X: "/block", Series: "/method", Section: section}
-
-		c := of
-		c.Name, c.Title, c.Unit = w.name+"-throughput", "How fast is each method at "+w.what+"?", "B/s"
-		switch {
-		case w.cache == "cold":
-			// A device knows sequential and random alone.
-			pattern := "rand"
-			if kind == "send" || path == "seq" {
-				pattern = "seq"
-			}
-			c.Ceiling, c.CeilingLabel = ".name:Device /pattern:"+pattern, "device"
-			c.CeilingBy = []string{"/gomaxprocs"}
-			c.CeilingFlat = pattern == "seq" // readahead makes its own blocks
-		case kind == "send":
-			c.Ceiling, c.CeilingLabel = ".name:Ceiling /transport:"+path, "socket"
-			c.CeilingBy = []string{"/consume", "/gomaxprocs"}
-		default:
-			c.Ceiling, c.CeilingLabel = ".name:Ceiling /pattern:"+path, "memory"
-			c.CeilingBy = []string{"/consume", "/size", "/gomaxprocs"}
-		}
-		charts = append(charts, c)
-
-		if kind == "read" {
-			c := of
-			c.Name, c.Title, c.Unit = w.name+"-latency", "How long does a block take in "+w.what+"?", "p50-sec"
-			c.Y, c.Log, c.Floors = "time per block, p50", true, costs
-			charts = append(charts, c)
-		}
-		c = of
-		c.Name, c.Title, c.Unit = w.name+"-tail", "How long does the slowest block in a hundred take in "+w.what+"?", "p99-sec"
-		c.Y, c.Log = "time per block, p99", true
-		charts = append(charts, c)
-		c = of
-		c.Name, c.Title, c.Unit, c.Log = w.name+"-syscalls", "How many system calls for "+w.what+"?", "syscalls/GiB", true
-		charts = append(charts, c)
-	}
-	return charts
-}
-
 // Formats are the file formats that Draw writes.
 func Formats() []string { return []string{"svg", "png"} }
 
@@ -148,7 +76,7 @@ func Draw(results *summary.Results, outDir string, formats ...string) ([]string,
 		}
 	}
 	if len(paths) == 0 {
-		return nil, noData("draw charts: no result is one of Read or Send (draw a chart of your own: iopath plot -x KEY -series KEY -unit UNIT)")
+		return nil, noData("draw charts: no result is of a benchmark of the suite (draw a chart of your own: iopath plot -x KEY -series KEY -unit UNIT)")
 	}
 	return paths, nil
 }

@@ -100,7 +100,7 @@ func TestSpine(t *testing.T) {
 		t.Fatal(err)
 	}
 	paths = append(paths, inPNG...)
-	if got, want := len(paths), 28+1; got != want { // none of sparse reads
+	if got, want := len(paths), 32+1; got != want { // none of sparse reads
 		t.Errorf("Draw wrote %d files, want %d", got, want)
 	}
 	entries, err := os.ReadDir(dir)

@@ -1,0 +1,128 @@
+package plots
+
+import (
+	"math"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Where there is but one x, lines would be dots above one another. Such a chart has
+// a row for each series instead, the highest on top, and its values to the right.
+
+// Measures in points.
+const (
+	rowH   = 17
+	rowTop = 18 // for the names of bounds
+	rowEnd = 34 // for the axis of values
+)
+
+// inRows reports whether the chart is drawn so.
+func (d *data) inRows() bool { return len(d.xs) == 1 && len(d.series) > 1 }
+
+// rowsHeight is what the rows take.
+func (d *data) rowsHeight() vg.Length {
+	return rowTop + rowH*vg.Length(len(d.series)) + rowEnd
+}
+
+// drawRows draws them below y.
+func (p *page) drawRows(c draw.Canvas, y vg.Length) {
+	names := face(10, false)
+	var left vg.Length
+	rows := make([]string, len(p.series))
+	for i, s := range p.series {
+		rows[i] = shortenTo(sizeLabel(s.name), 60)
+		left = max(left, names.Width(rows[i]))
+	}
+	left += margin + 8
+	upper, bottom := y-rowTop, y-p.rowsHeight()+rowEnd
+	ax := p.yAxis()
+	at := func(v float64) vg.Length {
+		share := (ax.at(v/p.yScale) - ax.min) / (ax.max - ax.min)
+		return left + vg.Length(share)*(p.w-margin-8-left)
+	}
+	p.drawValueAxis(c, ax, left, upper, bottom)
+	end := vg.Length(math.Inf(-1))
+	for i, ceiling := range p.ceils {
+		x := at(ceiling.points[0].fig.Value)
+		c.StrokeLine2(top(i), x, bottom, x, upper)
+		end = p.nameBound(c, sizeLabel(ceiling.name), x, upper, end)
+	}
+	for _, f := range p.floors {
+		x := at(f.value)
+		c.StrokeLine2(low, x, bottom, x, upper)
+		end = p.nameBound(c, f.name, x, upper, end)
+	}
+	for i, s := range p.series {
+		mid := upper - rowH*(vg.Length(i)+0.5)
+		c.SetColor(ink)
+		c.FillString(names, vg.Point{X: left - 8 - names.Width(rows[i]), Y: mid - 3.5}, rows[i])
+		p.drawRow(c, s, mid, at)
+	}
+}
+
+// drawRow draws the measurements of a series, their interval and their median.
+func (p *page) drawRow(c draw.Canvas, s series, mid vg.Length, at func(float64) vg.Length) {
+	pale := colors[s.style.color]
+	pale.A = 0x60
+	c.SetColor(pale)
+	for _, pt := range s.points {
+		raw := pt.drawn()
+		for i, v := range raw {
+			// In the order of the rounds, from the top down.
+			x, y := at(v), mid+min(1.3, 9/vg.Length(len(raw)))*(vg.Length(len(raw)-1)/2-vg.Length(i))
+			var dot vg.Path
+			dot.Move(vg.Point{X: x + 1.2, Y: y})
+			dot.Arc(vg.Point{X: x, Y: y}, 1.2, 0, 2*math.Pi)
+			dot.Close()
+			c.Fill(dot)
+		}
+	}
+	bar := draw.LineStyle{Color: colors[s.style.color], Width: 0.9}
+	for _, pt := range s.points {
+		if pt.fig.Interval && pt.fig.Lo != pt.fig.Hi {
+			lo, hi := at(pt.fig.Lo), at(pt.fig.Hi)
+			c.StrokeLine2(bar, lo, mid, hi, mid)
+			for _, x := range []vg.Length{lo, hi} {
+				c.StrokeLine2(bar, x, mid-2.2, x, mid+2.2)
+			}
+		}
+		s.style.glyph(c, vg.Point{X: at(pt.fig.Value), Y: mid}, glyphR)
+	}
+}
+
+// drawValueAxis draws the axis below the rows, and its lines through them.
+func (p *page) drawValueAxis(c draw.Canvas, ax yAxis, left, top, bottom vg.Length) {
+	right := p.w - margin - 8
+	line := draw.LineStyle{Color: muted, Width: 0.6}
+	c.StrokeLine2(line, left, bottom, right, bottom)
+	small := face(9, false)
+	end := vg.Length(math.Inf(-1))
+	for _, t := range ax.ticks {
+		x := left + vg.Length((t.Value-ax.min)/(ax.max-ax.min))*(right-left)
+		if t.Label == "" {
+			c.StrokeLine2(line, x, bottom, x, bottom-2)
+			continue
+		}
+		c.StrokeLine2(draw.LineStyle{Color: faint, Width: 0.6}, x, bottom, x, top)
+		c.StrokeLine2(line, x, bottom, x, bottom-4)
+		if half := small.Width(t.Label) / 2; x-half > end+5 {
+			end = x + half
+			c.SetColor(muted)
+			c.FillString(small, vg.Point{X: x - half, Y: bottom - 14}, t.Label)
+		}
+	}
+	name := shortenTo(p.yLabel, 60)
+	c.SetColor(ink)
+	c.FillString(p.label, vg.Point{X: (left + right - p.label.Width(name)) / 2, Y: bottom - rowEnd + 4}, name)
+}
+
+// nameBound writes the name of a bound above its line, and returns where it ends. One
+// that would run into the name before, or out of the chart, moves.
+func (p *page) nameBound(c draw.Canvas, name string, x, top, end vg.Length) vg.Length {
+	width := p.small.Width(name)
+	x = max(min(x-width/2, p.w-margin-width), end+6, margin)
+	c.SetColor(bound)
+	c.FillString(p.small, vg.Point{X: x, Y: top + 4}, name)
+	return x + width
+}

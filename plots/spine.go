@@ -1,0 +1,216 @@
+package plots
+
+import (
+	"slices"
+	"strings"
+)
+
+// This file declares the suite's own charts.
+
+// costs are the floors of a time per block: what a method cannot do without.
+var costs = []Floor{
+	{".name:Floor /what:syscall", "sec/op", "empty system call"},
+	{".name:Floor /what:fault", "sec/op", "minor fault"},
+	{".name:Floor /what:clock", "sec/op", "clock reading"},
+}
+
+// Spine returns the suite's own charts, by question.
+func Spine() []Chart {
+	return slices.Concat(filesOut(), writes(), moves(), exchanges(), mappings(), small(), together())
+}
+
+// filesOut are the charts of reads and sends, each against block size and one for
+// each cache state: throughput below its ceiling, time per block above its floors
+// (of reads, as a send's median is mostly its socket's buffer), the tail of that
+// time, the sender's CPU time, and system calls per GiB.
+func filesOut() (charts []Chart) {
+	for _, w := range []struct{ name, filter, cache, what string }{
+		{"read-seq-warm", ".name:Read /pattern:seq", "warm", "sequential reads of a cached file"},
+		{"read-rand-warm", ".name:Read /pattern:rand", "warm", "random reads of a cached file"},
+		{"read-sparse-warm", ".name:Read /pattern:sparse", "warm", "sparse reads of a cached file"},
+		{"read-stride-warm", ".name:Read /pattern:stride", "warm", "strided reads of a cached file"},
+		{"read-reverse-warm", ".name:Read /pattern:reverse", "warm", "backward reads of a cached file"},
+		{"read-zipf-warm", ".name:Read /pattern:zipf", "warm", "zipfian reads of a cached file"},
+		{"read-seq-cold", ".name:Read /pattern:seq", "cold", "sequential reads of an uncached file"},
+		{"read-rand-cold", ".name:Read /pattern:rand", "cold", "random reads of an uncached file"},
+		{"read-sparse-cold", ".name:Read /pattern:sparse", "cold", "sparse reads of an uncached file"},
+		{"read-stride-cold", ".name:Read /pattern:stride", "cold", "strided reads of an uncached file"},
+		{"read-reverse-cold", ".name:Read /pattern:reverse", "cold", "backward reads of an uncached file"},
+		{"read-zipf-cold", ".name:Read /pattern:zipf", "cold", "zipfian reads of an uncached file"},
+		{"send-tcp-warm", ".name:Send /transport:tcp", "warm", "sending a cached file over TCP loopback"},
+		{"send-veth-warm", ".name:Send /transport:veth", "warm", "sending a cached file over TCP between network namespaces"},
+		{"send-unix-warm", ".name:Send /transport:unix", "warm", "sending a cached file over a Unix socket"},
+		{"send-tcp-cold", ".name:Send /transport:tcp", "cold", "sending an uncached file over TCP loopback"},
+		{"send-unix-cold", ".name:Send /transport:unix", "cold", "sending an uncached file over a Unix socket"},
+	} {
+		kind, path, _ := strings.Cut(w.name, "-")
+		path, _, _ = strings.Cut(path, "-")
+		section := map[string]string{
+			"read warm": "Reads of a cached file", "read cold": "Reads of an uncached file",
+			"send warm": "Sending a cached file", "send cold": "Sending an uncached file",
+		}[kind+" "+w.cache]
+		of := Chart{Filter: w.filter + " /cache:" + w.cache, X: "/block", Series: "/method", Section: section}
+
+		c := of
+		c.Name, c.Title, c.Unit = w.name+"-throughput", "How fast is each method at "+w.what+"?", "B/s"
+		switch {
+		case w.cache == "cold":
+			// A device knows sequential and random alone.
+			pattern := "rand"
+			if kind == "send" || path == "seq" {
+				pattern = "seq"
+			}
+			c.Ceiling, c.CeilingLabel = ".name:Device /pattern:"+pattern, "device"
+			c.CeilingBy = []string{"/gomaxprocs"}
+			c.CeilingFlat = pattern == "seq" // readahead makes its own blocks
+		case kind == "send":
+			c.Ceiling, c.CeilingLabel = ".name:Ceiling /transport:"+path, "socket"
+			c.CeilingBy = []string{"/consume", "/gomaxprocs"}
+		default:
+			c.Ceiling, c.CeilingLabel = ".name:Ceiling /pattern:"+path, "memory"
+			c.CeilingBy = []string{"/consume", "/size", "/gomaxprocs"}
+		}
+		charts = append(charts, c)
+
+		if kind == "send" {
+			c := of
+			c.Name, c.Title, c.Unit = w.name+"-cpu", "How much CPU time does the sender take for "+w.what+"?", "cpu-sec/GiB"
+			charts = append(charts, c)
+		} else {
+			c := of
+			c.Name, c.Title, c.Unit = w.name+"-latency", "How long does a block take in "+w.what+"?", "p50-sec"
+			c.Y, c.Log, c.Floors = "time per block, p50", true, costs
+			charts = append(charts, c)
+		}
+		c = of
+		c.Name, c.Title, c.Unit = w.name+"-tail", "How long does the slowest block in a hundred take in "+w.what+"?", "p99-sec"
+		c.Y, c.Log = "time per block, p99", true
+		charts = append(charts, c)
+		c = of
+		c.Name, c.Title, c.Unit, c.Log = w.name+"-syscalls", "How many system calls for "+w.what+"?", "syscalls/GiB", true
+		charts = append(charts, c)
+	}
+	return charts
+}
+
+// usualBlock is the block of the charts that have another x axis, and of those that
+// rank methods.
+const usualBlock = "64KiB"
+
+var policies = map[string]string{
+	"none": "not synced", "async": "with MS_ASYNC after each block", "range": "with sync_file_range",
+	"end": "synced at the end", "dsync": "with O_DSYNC", "block": "synced after each block",
+}
+
+// writes are the charts of a Write: throughput against block size for each order and
+// policy, and against the policy.
+func writes() (charts []Chart) {
+	const section = "Writing a file"
+	for _, w := range []struct{ pattern, what string }{
+		{"append", "appending to a file"}, {"seq", "overwriting a file in order"}, {"rand", "overwriting a file at random"},
+		{"stride", "overwriting a file by strides"}, {"reverse", "overwriting a file backwards"}, {"zipf", "overwriting a file by Zipf's law"},
+	} {
+		charts = append(charts, Chart{
+			Name: "write-" + w.pattern + "-durability", Title: "What does it cost to make it durable, " + w.what + "?",
+			Filter: ".name:Write /pattern:" + w.pattern + " /block:" + usualBlock, X: "/sync", Series: "/method",
+			Unit: "B/s", Log: true, Section: section,
+		})
+		for _, sync := range []string{"none", "async", "range", "end", "dsync", "block"} {
+			c := Chart{
+				Filter: ".name:Write /pattern:" + w.pattern + " /sync:" + sync, X: "/block", Series: "/method", Section: section,
+			}
+			throughput, calls := c, c
+			throughput.Name, throughput.Unit = "write-"+w.pattern+"-"+sync+"-throughput", "B/s"
+			throughput.Title = "How fast is each method at " + w.what + ", " + policies[sync] + "?"
+			calls.Name, calls.Unit, calls.Log = "write-"+w.pattern+"-"+sync+"-syscalls", "syscalls/GiB", true
+			calls.Title = "How many system calls for " + w.what + ", " + policies[sync] + "?"
+			charts = append(charts, throughput, calls)
+		}
+	}
+	return charts
+}
+
+// moves are the charts of what is received, relayed and copied: throughput, CPU time
+// and system calls against block size.
+func moves() (charts []Chart) {
+	for _, w := range []struct{ name, filter, what, section string }{
+		{"receive-tcp", ".name:Receive /transport:tcp", "receiving a file over TCP loopback", "Receiving a file"},
+		{"receive-unix", ".name:Receive /transport:unix", "receiving a file over a Unix socket", "Receiving a file"},
+		{"receive-veth", ".name:Receive /transport:veth", "receiving a file over TCP between network namespaces", "Receiving a file"},
+		{"relay-tcp", ".name:Relay /transport:tcp", "relaying over TCP loopback", "Relaying from socket to socket"},
+		{"relay-unix", ".name:Relay /transport:unix", "relaying over Unix sockets", "Relaying from socket to socket"},
+		{"relay-veth", ".name:Relay /transport:veth", "relaying over TCP between network namespaces", "Relaying from socket to socket"},
+		{"copy-warm", ".name:Copy /cache:warm", "copying a cached file", "Copying a file"},
+		{"copy-cold", ".name:Copy /cache:cold", "copying an uncached file", "Copying a file"},
+	} {
+		c := Chart{Filter: w.filter, X: "/block", Series: "/method", Section: w.section}
+		throughput, cpu, calls := c, c, c
+		throughput.Name, throughput.Title, throughput.Unit = w.name+"-throughput", "How fast is each method at "+w.what+"?", "B/s"
+		cpu.Name, cpu.Title, cpu.Unit = w.name+"-cpu", "How much CPU time does "+w.what+" take?", "cpu-sec/GiB"
+		calls.Name, calls.Title, calls.Unit, calls.Log = w.name+"-syscalls", "How many system calls for "+w.what+"?", "syscalls/GiB", true
+		charts = append(charts, throughput, cpu, calls)
+	}
+	return charts
+}
+
+// exchanges are the charts of a Channel.
+func exchanges() []Chart {
+	c := Chart{X: "/block", Series: "/method", Section: "Between two processes"}
+	stream, calls, trip, tail := c, c, c, c
+	stream.Filter, calls.Filter = ".name:Channel /what:stream", ".name:Channel /what:stream"
+	trip.Filter, tail.Filter = ".name:Channel /what:roundtrip", ".name:Channel /what:roundtrip"
+	stream.Name, stream.Title, stream.Unit = "channel-stream-throughput", "How fast is each channel between two processes?", "B/s"
+	calls.Name, calls.Title, calls.Unit, calls.Log = "channel-stream-syscalls", "How many system calls does a channel take?", "syscalls/GiB", true
+	trip.Name, trip.Title, trip.Unit, trip.Log = "channel-roundtrip-latency", "How long does a block take there and back?", "p50-sec", true
+	tail.Name, tail.Title, tail.Unit, tail.Log = "channel-roundtrip-tail", "How long does the slowest block in a hundred take there and back?", "p99-sec", true
+	trip.Y, tail.Y = "round trip, p50", "round trip, p99"
+	return []Chart{stream, calls, trip, tail}
+}
+
+// mappings are the charts of a Map: its three phases, against the size mapped.
+func mappings() (charts []Chart) {
+	for _, touch := range []string{"read", "write"} {
+		c := Chart{
+			Filter: ".name:Map /touch:" + touch, X: "/size", Series: "/method", Log: true, Section: "Mapping itself",
+		}
+		whole := c
+		whole.Name, whole.Title = "map-"+touch+"-throughput", "How fast can memory be mapped, first "+map[string]string{"read": "read", "write": "written"}[touch]+", and unmapped?"
+		whole.Unit, whole.Log = "B/s", false
+		charts = append(charts, whole)
+		for _, phase := range []struct{ unit, what string }{
+			{"map-sec/op", "to map it"}, {"touch-sec/op", "to " + touch + " each page the first time"}, {"unmap-sec/op", "to unmap it"},
+		} {
+			c.Name = "map-" + touch + "-" + strings.TrimSuffix(phase.unit, "-sec/op")
+			c.Title, c.Unit = "How long does it take "+phase.what+"?", phase.unit
+			charts = append(charts, c)
+		}
+	}
+	return charts
+}
+
+// small are the charts of an Open: many small files.
+func small() []Chart {
+	c := Chart{Filter: ".name:Open", X: "/size", Series: "/method", Section: "Small files, opened, read and closed"}
+	throughput, calls := c, c
+	throughput.Name, throughput.Title, throughput.Unit = "open-throughput", "At which size does it begin to pay to map a file?", "B/s"
+	calls.Name, calls.Title, calls.Unit, calls.Log = "open-syscalls", "How many system calls for small files?", "syscalls/GiB", true
+	return []Chart{throughput, calls}
+}
+
+// together are the charts of a Parallel, against the number of workers.
+func together() (charts []Chart) {
+	for _, w := range []struct{ name, filter, what string }{
+		{"parallel-rand-warm", "/pattern:rand /cache:warm", "random reads of a cached file"},
+		{"parallel-rand-cold", "/pattern:rand /cache:cold", "random reads of an uncached file"},
+		{"parallel-seq-warm", "/pattern:seq /cache:warm", "sequential reads of a cached file"},
+		{"parallel-seq-cold", "/pattern:seq /cache:cold", "sequential reads of an uncached file"},
+	} {
+		c := Chart{Filter: ".name:Parallel " + w.filter, X: "/workers", Series: "/method", Section: "Several workers"}
+		throughput, cpu, shootdowns := c, c, c
+		throughput.Name, throughput.Title, throughput.Unit = w.name+"-throughput", "What do goroutines and threads gain at "+w.what+"?", "B/s"
+		cpu.Name, cpu.Title, cpu.Unit = w.name+"-cpu", "How much CPU time do several workers take at "+w.what+"?", "cpu-sec/GiB"
+		shootdowns.Name, shootdowns.Title, shootdowns.Unit, shootdowns.Log = w.name+"-shootdowns", "How many TLB shootdowns do several workers cause at "+w.what+"?", "tlb-shootdowns/op", true
+		charts = append(charts, throughput, cpu, shootdowns)
+	}
+	return charts
+}
