@@ -1,7 +1,10 @@
 package peer
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"testing"
 
@@ -29,6 +32,22 @@ func content(t *testing.T, size int64) []byte {
 	return b
 }
 
+// available are the transports that this user may have.
+func available(t *testing.T) (all []string) {
+	t.Helper()
+	for _, transport := range Transports {
+		switch err := Available(transport); {
+		case err == nil:
+			all = append(all, transport)
+		case transport != "veth" || !errors.Is(err, errors.ErrUnsupported):
+			t.Fatal(err)
+		default:
+			t.Log(err)
+		}
+	}
+	return all
+}
+
 func write(t *testing.T, fd int, b []byte) {
 	t.Helper()
 	for len(b) > 0 {
@@ -41,7 +60,7 @@ func write(t *testing.T, fd int, b []byte) {
 }
 
 func TestReceiver(t *testing.T) {
-	for _, transport := range Transports {
+	for _, transport := range available(t) {
 		for _, size := range []int64{0, 1, Block - 1, Block, 5*Block + 3} {
 			r, err := Start(transport, "sum", -1)
 			if err != nil {
@@ -109,7 +128,7 @@ func TestReceiverSeesDamage(t *testing.T) {
 }
 
 func TestPairBlocks(t *testing.T) {
-	for _, transport := range Transports {
+	for _, transport := range available(t) {
 		a, b, err := Pair(transport)
 		if err != nil {
 			t.Fatal(err)
@@ -122,8 +141,8 @@ func TestPairBlocks(t *testing.T) {
 			f.Close()
 		}
 	}
-	if _, _, err := Pair("carrier-pigeon"); err == nil {
-		t.Error("Pair of an unknown transport: no error")
+	if _, _, err := Pair("carrier-pigeon"); err == nil || errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Pair of an unknown transport: %v, want an error that is no lack of this machine", err)
 	}
 }
 
@@ -155,7 +174,7 @@ func TestReceiverSeesLoss(t *testing.T) {
 // The trap: a sender that says it is done and has sent too little.
 func TestReceiverDoesNotWaitForEver(t *testing.T) {
 	const size = 2 * Block
-	for _, transport := range Transports {
+	for _, transport := range []string{"tcp", "unix"} {
 		r, err := Start(transport, "sum", -1)
 		if err != nil {
 			t.Fatal(err)
@@ -174,5 +193,166 @@ func TestReceiverDoesNotWaitForEver(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestReceiverSkips(t *testing.T) {
+	const skip, size = Block + 17, 2*Block + 5
+	r, err := Start("tcp", "sum", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := r.BeginAfter(skip, size); err != nil {
+			t.Fatal(err)
+		}
+		write(t, r.Socket(), make([]byte, skip))
+		write(t, r.Socket(), content(t, size))
+		got, err := r.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := workloads.Verify(got.Digest, reference(t, size)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSinks(t *testing.T) {
+	const size = 5*Block + 3
+	for _, transport := range available(t) {
+		for _, sink := range Sinks {
+			if Sums(sink) {
+				t.Errorf("Sums(%q) = true, want false", sink)
+			}
+			dir := t.TempDir()
+			r, err := StartIn(dir, transport, sink, -1)
+			if takes := Takes(transport, sink); takes != nil {
+				if !errors.Is(err, errors.ErrUnsupported) || !errors.Is(takes, errors.ErrUnsupported) {
+					t.Errorf("%s, %s: %v, and Takes = %v; want both to match ErrUnsupported", transport, sink, err, takes)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for job := range 3 {
+				if err := r.BeginAfter(3, size); err != nil {
+					t.Fatal(err)
+				}
+				write(t, r.Socket(), []byte("abc"))
+				write(t, r.Socket(), content(t, size))
+				got, err := r.Finish()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := (workloads.Digest{Bytes: size}); got.Digest != want || got.CPU <= 0 {
+					t.Errorf("%s, %s, job %d: %+v, want %d bytes, no sum, some CPU time", transport, sink, job, got, size)
+				}
+				if sink == "splice" {
+					verifySpliced(t, r, content(t, size))
+				}
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("%s leaves %v, %v, want nothing", sink, left, err)
+			}
+		}
+	}
+	if err := Takes("unix", "trunc"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Takes(unix, trunc) = %v, want an error that matches ErrUnsupported", err)
+	}
+	if err := Takes("tcp", "eat"); err == nil || errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Takes of what is unknown = %v, want an error that is no lack of this machine", err)
+	}
+	if !Sums("sum") || !Sums("touch") {
+		t.Error("Sums of a consumer = false, want true")
+	}
+}
+
+// verifySpliced reads the child's file back.
+func verifySpliced(t *testing.T, r *Receiver, want []byte) {
+	t.Helper()
+	got, err := os.ReadFile(fmt.Sprintf("/proc/%d/fd/%d", r.cmd.Process.Pid, fileFD))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("the sink's file has %d bytes, or others than were sent, want %d", len(got), len(want))
+	}
+}
+
+func TestSource(t *testing.T) {
+	for _, transport := range available(t) {
+		s, err := StartSource(transport, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same := workloads.NewSource(8 * Block)
+		for job, size := range []int64{5*Block + 3, 0, 1, Block, 5*Block + 3} {
+			const off = 12345
+			if err := s.Begin(off, size); err != nil {
+				t.Fatal(err)
+			}
+			same.Next()
+			got := make([]byte, size)
+			if _, err := io.ReadFull(s.data, got); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, same.Produce(off, int(size))) {
+				t.Errorf("%s, job %d: other bytes than those of the job", transport, job)
+			}
+			report, err := s.Finish()
+			if want := (workloads.Digest{Bytes: size}); err != nil || report.Digest != want {
+				t.Errorf("%s, job %d: %+v, %v, want %d bytes", transport, job, report, err, size)
+			}
+			if size > Block && report.CPU <= 0 {
+				t.Errorf("%s, job %d: source's CPU time = %v, want more than 0", transport, job, report.CPU)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A job that failed leaves the source with bytes that nobody wants.
+func TestSourceEndsWithItsReader(t *testing.T) {
+	for _, transport := range available(t) {
+		s, err := StartSource(transport, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Begin(0, 1<<30); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s.data, make([]byte, Block)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: %v", transport, err)
+		}
+	}
+}
+
+// The trap: a receiver that says it is done and has taken too little.
+func TestSourceDoesNotWaitForEver(t *testing.T) {
+	s, err := StartSource("unix", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Begin(0, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := s.Finish(); err == nil {
+		t.Errorf("Finish of a source that nobody reads = %+v, want an error", report)
+	}
+	if err := s.Close(); err == nil {
+		t.Error("Close of a source that was ended: no error, want one")
 	}
 }
