@@ -5,7 +5,7 @@ import "golang.org/x/sys/unix"
 func init() {
 	Register(Method{
 		Name:     "mmap",
-		Doc:      "mmap(2) the file shared, hand out the mapping itself, or store there, munmap(2): once a job, no advice; ftruncate(2) before where it is too short to be written",
+		Doc:      "mmap(2) the file shared, hand out the mapping itself, or store or recv(2) into it, munmap(2): once a job, no advice; ftruncate(2) before where it is too short to be written",
 		Reader:   Role[Reader]{Calls: []string{"mmap", "munmap"}, New: mmapWith(unix.MAP_SHARED, nil)},
 		Writer:   Role[Writer]{Calls: []string{"mmap", "munmap"}, Also: mapSyncCalls, New: newMmapWriter},
 		Receiver: Role[Receiver]{Calls: []string{"mmap", "recvfrom", "munmap"}, New: newMmapReceiver},

@@ -2,9 +2,12 @@ package iomethod
 
 func init() {
 	Register(Method{
-		Name:   "read+write",
-		Doc:    "read(2) into one buffer, write(2) it to the socket: two copies and two calls a piece",
-		Sender: Role[Sender]{Calls: []string{"read", "write"}, New: newReadWriteSender},
+		Name:     "read+write",
+		Doc:      "read(2) a file or a socket into one buffer, write(2) it to a socket or a file: two copies and two calls a piece",
+		Sender:   Role[Sender]{Calls: []string{"read", "write"}, New: newReadWriteSender},
+		Copier:   Role[Copier]{Calls: []string{"read", "write"}, New: newReadWriteCopier},
+		Receiver: Role[Receiver]{Calls: []string{"read", "write"}, New: newReadWriteReceiver},
+		Relay:    Role[Relay]{Calls: []string{"read", "write"}, New: newReadWriteRelay},
 	})
 }
 

@@ -118,9 +118,9 @@ func readJob(m iomethod.Method, r iomethod.Reader, p *iomethod.Plan, content []b
 	return errors.Join(w.verdict(), w.pace.verdict(m, p))
 }
 
-// closing closes the reader, whose error is to be nil too.
-func closing(r iomethod.Reader, err *error) {
-	if e := r.Close(); *err == nil && e != nil {
+// closing closes a method, whose error is to be nil too.
+func closing(c io.Closer, err *error) {
+	if e := c.Close(); *err == nil && e != nil {
 		*err = fmt.Errorf("got Close = %w, want nil", e)
 	}
 }
