@@ -1,6 +1,8 @@
 // Package bench says what is measured: the matrix of cells, and how one cell is
-// timed, counted and proven. There is one file a question: read.go, send.go, and
-// bounds.go for what no method can exceed or do without.
+// timed, counted and proven. There is one file a question (read.go, write.go and so
+// on), matrix.go for which cells there are, and bounds.go for what no method can
+// exceed or do without. Two experiments with memory that is too small are not cells
+// of the matrix: larger.go and pressure.go.
 //
 // One op is one job: all bytes of the file moved once. A cell is measured in
 // this order:
@@ -27,10 +29,10 @@
 //	func TestMain(m *testing.M)         { os.Exit(bench.Main(m)) }
 //	func TestConformance(t *testing.T)  { iomethodtest.Run(t) }
 //	func BenchmarkRead(b *testing.B)    { bench.Run(b) }
-//	func BenchmarkSend(b *testing.B)    { bench.Run(b) }
 //	func BenchmarkCeiling(b *testing.B) { bench.Run(b) }
-//	func BenchmarkDevice(b *testing.B)  { bench.Run(b) }
-//	func BenchmarkFloor(b *testing.B)   { bench.Run(b) }
+//
+// and so on, for each of [Benchmarks] that you want. examples/mmapgo is such a
+// package.
 package bench
 
 import (
@@ -141,6 +143,10 @@ var Units = []string{
 	"device-B/op better=lower",
 	"device-written-B/op better=lower",
 	"read-amplification better=lower",
+	"copied-% better=lower",
+	"map-ns/op better=lower",
+	"touch-ns/op better=lower",
+	"unmap-ns/op better=lower",
 	"resident-before-% assume=nothing",
 	"resident-after-% assume=nothing",
 	"B/op better=lower",

@@ -77,11 +77,14 @@ func (s *Session) socketTask(c Cell) (*task, error) {
 	if n, err := s.files["warm"].content.ReadAt(buf, 0); n < len(buf) && err != nil {
 		return nil, err
 	}
-	want, err := workloads.Reference(c.Consume, workloads.Sequential(c.Size, peer.Block), repeated(buf))
-	if err != nil {
-		return nil, err
+	want := workloads.Digest{Bytes: c.Size}
+	if peer.Sums(c.Consume) {
+		var err error
+		if want, err = workloads.Reference(c.Consume, workloads.Sequential(c.Size, peer.Block), repeated(buf)); err != nil {
+			return nil, err
+		}
 	}
-	receiver, err := peer.Start(c.Transport, c.Consume, s.peerCPU())
+	receiver, err := s.receiver(c)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +95,7 @@ func (s *Session) socketTask(c Cell) (*task, error) {
 		declared: []string{"write"},
 		close:    receiver.Close,
 	}
-	t.Job = t.received(receiver, func() int64 { return c.Size }, func() error {
+	t.Job = t.received(receiver, func() error { return receiver.Begin(c.Size) }, func() error {
 		for i := range plan.Pieces() {
 			_, n := plan.Piece(i)
 			if err := rawWrite(socket, buf[:n]); err != nil {

@@ -50,6 +50,9 @@ func (s *Session) Counter() (string, error) { return s.counter, s.why }
 
 // counts reports whether the cell is to be counted.
 func (s *Session) counts(c Cell) bool {
+	if w, ok := workloadOf(c.Benchmark); ok && w.name == "parallel" && s.counter == "ptrace" {
+		return false // marks are one thread's
+	}
 	return s.counter != "" && (s.countAll ||
 		s.counter == "tracepoint" && (c.Benchmark == "Ceiling" || c.Benchmark == "Read" && c.Cache == "warm"))
 }
@@ -64,7 +67,7 @@ func (s *Session) count(c Cell, t *task) (calls counters.Calls, err error) {
 	if err != nil {
 		return calls, fmt.Errorf("count the system calls: %w", err)
 	}
-	return calls, calls.Prove(t.declared)
+	return calls, calls.Over(max(t.parts, 1)).Prove(t.declared)
 }
 
 // warmUp brings the file into its state and runs the first job, as before the
@@ -82,6 +85,9 @@ func (s *Session) warmUp(t *task) error {
 }
 
 func (s *Session) countHere(t *task) (counters.Calls, error) {
+	if t.count != nil {
+		return t.count()
+	}
 	c, err := counters.OpenTracepoint()
 	if err != nil {
 		return counters.Calls{}, err
@@ -101,16 +107,26 @@ func (s *Session) countHere(t *task) (counters.Calls, error) {
 	return all[len(all)/2], nil
 }
 
-// prepared is the task's job with the cache state made before it.
+// prepared is the task's job with the cache state made before it, and what is
+// untimed before and after it.
 func (s *Session) prepared(t *task) counters.Job {
 	job := t.Job
-	if t.cache == "cold" {
-		job.Begin = func() error {
+	job.Begin = func() error {
+		if t.cache == "cold" {
 			if _, err := s.prepare(t.cache); err != nil {
 				return err
 			}
-			return t.Begin()
 		}
+		if err := call(t.before); err != nil {
+			return err
+		}
+		return t.Begin()
+	}
+	job.End = func() error {
+		if err := t.End(); err != nil {
+			return err
+		}
+		return call(t.after)
 	}
 	return job
 }
@@ -161,10 +177,16 @@ func (s *Session) countTraced(c Cell) (counters.Calls, error) {
 	return calls[0], nil
 }
 
-// Child runs the jobs of a traced cell where this process was started for that.
+// Child does what this process was started for, where that was by another one of ours: to
+// run the jobs of a traced cell, or to be the other side of an experiment.
 // A program that counts cells calls it before anything else, and ends where it
 // was.
 func Child(ctx context.Context) (started bool, err error) {
+	for _, child := range []func() (bool, error){channelChild, largerChild, pressureChild} {
+		if started, err := child(); started {
+			return true, err
+		}
+	}
 	env, started := os.LookupEnv(tracedEnv)
 	if !started {
 		return false, nil
@@ -233,7 +255,7 @@ func (s *Session) find(name string) (Cell, error) {
 	if err != nil {
 		return want, err
 	}
-	if (want.Benchmark == "Read" || want.Benchmark == "Send") && want.Method == "" {
+	if _, ok := workloadOf(want.Benchmark); ok && want.Method == "" {
 		return want, usage("cell %q names no method (write it as %s)", name, exampleCell)
 	}
 	cells, skips := s.Cells()
@@ -273,7 +295,7 @@ func CountCell(ctx context.Context, o Options, name string) (b Breakdown, err er
 			if err != nil {
 				return err
 			}
-			own, sched := calls.Split(t.declared)
+			own, sched := calls.Split(t.own())
 			b = Breakdown{c.Name(), s.counter, t.bytes, own.ByName, sched.ByName}
 			for _, n := range own.ByName {
 				own.Total -= n

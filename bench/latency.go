@@ -115,6 +115,9 @@ func (s *Session) latency(b *testing.B, t *task) (fetched int64, err error) {
 			return 0, err
 		}
 	}
+	if err := call(t.before); err != nil {
+		return 0, err
+	}
 	if err := t.Begin(); err != nil {
 		return 0, err
 	}
@@ -130,7 +133,7 @@ func (s *Session) latency(b *testing.B, t *task) (fetched int64, err error) {
 	if consume == nil && len(w.from) > 0 {
 		w.end()
 	}
-	if err := errors.Join(meter.Stop(), t.End()); err != nil {
+	if err := errors.Join(meter.Stop(), t.End(), call(t.after)); err != nil {
 		return 0, fmt.Errorf("time each block: %w", err)
 	}
 	return meter.DeviceBytes, w.report(b, plan.Pieces())

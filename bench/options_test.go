@@ -14,7 +14,7 @@ import (
 	"github.com/alecthomas/units"
 
 	"iopath/internal/host"
-	"iopath/workloads/iomethod"
+	"iopath/internal/peer"
 )
 
 func TestParseSize(t *testing.T) {
@@ -123,28 +123,20 @@ func TestFlags(t *testing.T) {
 
 func TestResolveFillsIn(t *testing.T) {
 	dir := t.TempDir()
-	var all []string
-	for _, m := range iomethod.All() {
-		all = append(all, m.Name)
-	}
-	standard := []int{4 << 10, 64 << 10, 1 << 20}
 	for _, c := range []struct {
-		in   Options
-		want Options
+		in        Options
+		workloads []string
+		caches    []string
 	}{
-		{Options{Dir: dir}, Options{Profile: "standard", Workloads: Workloads, Methods: all, Patterns: []string{"seq", "rand", "sparse"}, Caches: Caches,
-			Transports: []string{"tcp", "unix"}, Consumers: []string{"sum"}, Blocks: standard, Dir: dir}},
-		{Options{Dir: dir, Profile: "quick", Methods: []string{"mmap"}, Caches: []string{"cold"}}, Options{Profile: "quick", Workloads: Workloads,
-			Methods: []string{"mmap"}, Patterns: []string{"seq", "rand", "sparse"}, Caches: []string{"cold"}, Transports: []string{"tcp"},
-			Consumers: []string{"sum"}, Blocks: standard, Dir: dir}},
-		{Options{Dir: dir, Profile: "full", Blocks: []int{7}, Size: 7, Workloads: []string{"send"}}, Options{Profile: "full",
-			Workloads: []string{"send"}, Methods: all, Patterns: []string{"seq", "rand", "sparse"}, Caches: Caches, Transports: []string{"tcp", "unix"},
-			Consumers: []string{"sum", "touch", "copy"}, Blocks: []int{7}, Size: 7, Dir: dir}},
+		{Options{}, []string{"read", "send"}, Caches},
+		{Options{Profile: "quick"}, []string{"read", "send"}, []string{"warm"}},
+		{Options{Profile: "paths"}, Workloads, Caches},
+		{Options{Profile: "full", Caches: []string{"cold"}, Workloads: []string{"send"}}, []string{"send"}, []string{"cold"}},
 	} {
+		c.in.Dir = dir
 		got, err := c.in.resolve()
-		got.Counter, c.want.Counter = "", ""
-		if err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("resolve(%+v) = %+v, %v, want %+v", c.in, got, err, c.want)
+		if err != nil || !slices.Equal(got.Workloads, c.workloads) || !slices.Equal(got.Caches, c.caches) || got.Dir != dir {
+			t.Errorf("resolve(%+v) = %+v, %v, want workloads %v, caches %v", c.in, got, err, c.workloads, c.caches)
 		}
 	}
 	got, err := Options{}.resolve()
@@ -153,6 +145,30 @@ func TestResolveFillsIn(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(filepath.Dir(got.Dir), "go.mod")); err != nil {
 		t.Errorf("default directory %q is not beside go.mod: %v", got.Dir, err)
+	}
+}
+
+// What is given goes before what the profile picks for the workload, that before what
+// it has for all, and that before everything.
+func TestOf(t *testing.T) {
+	few := []int{4 << 10, 64 << 10, 1 << 20}
+	for _, c := range []struct {
+		in       Options
+		workload string
+		want     Options
+	}{
+		{Options{}, "read", Options{Methods: []string{"read", "pread", "mmap", "os.File", "null"}, Patterns: []string{"seq", "rand", "sparse"},
+			Consumers: []string{"sum"}, Blocks: few, Syncs: syncs(), Caches: Caches, Transports: peer.Transports, Threads: DefaultThreads()}},
+		{Options{Methods: []string{"mmap"}, Patterns: []string{"zipf"}, Blocks: []int{7}}, "read", Options{Methods: []string{"mmap"}, Patterns: []string{"zipf"},
+			Consumers: []string{"sum"}, Blocks: []int{7}, Syncs: syncs(), Caches: Caches, Transports: peer.Transports, Threads: DefaultThreads()}},
+		{Options{Profile: "full", Syncs: []string{"end"}}, "write", Options{Profile: "full", Methods: methodNames(), Patterns: Patterns,
+			Consumers: Consumers, Blocks: []int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}, Syncs: []string{"end"}, Caches: Caches, Transports: peer.Transports, Threads: DefaultThreads()}},
+		{Options{Profile: "quick", Threads: []int{3}}, "map", Options{Profile: "quick", Methods: []string{"map+shared", "map+private", "map+anon", "heap"}, Patterns: Patterns,
+			Consumers: []string{"sum"}, Syncs: syncs(), Caches: []string{"warm"}, Transports: []string{"tcp"}, Threads: []int{3}}},
+	} {
+		if got := c.in.of(c.workload); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("of(%q) of %+v = %+v, want %+v", c.workload, c.in, got, c.want)
+		}
 	}
 }
 
@@ -175,8 +191,8 @@ func TestResolveRefuses(t *testing.T) {
 		o    Options
 		want string // part of the error
 	}{
-		{"profile", Options{Profile: "hasty"}, `-profile "hasty" is unknown (known: standard, quick, full`},
-		{"workload", Options{Workloads: []string{"cook"}}, `-workloads: "cook" is unknown (known: read, send`},
+		{"profile", Options{Profile: "hasty"}, `-profile "hasty" is unknown (known: standard, quick, paths, full`},
+		{"workload", Options{Workloads: []string{"cook"}}, `-workloads: "cook" is unknown (known: read, write, send`},
 		{"method", Options{Methods: []string{"pread", "teleport"}}, `-methods: "teleport" is unknown (known: `},
 		{"no method", Options{Methods: []string{""}}, `-methods: "" is unknown`},
 		{"pattern", Options{Patterns: []string{"zigzag"}}, `-patterns: "zigzag" is unknown`},
@@ -225,6 +241,15 @@ func TestProfiles(t *testing.T) {
 	var names []string
 	for _, p := range Profiles {
 		names = append(names, p.Name)
+		for workload, pick := range p.Picks {
+			if !slices.Contains(Workloads, workload) {
+				t.Errorf("profile %q picks for %q, which is no workload", p.Name, workload)
+			}
+			pick.Profile, pick.Dir, pick.Workloads = p.Name, t.TempDir(), []string{workload}
+			if _, err := pick.resolve(); err != nil {
+				t.Errorf("profile %q, %s: %v", p.Name, workload, err)
+			}
+		}
 		if p.Doc == "" || p.BenchTime == "" || p.Rounds < 6 {
 			// Below 6 samples a median has no interval at 95 %.
 			t.Errorf("profile %q: doc %q, benchtime %q, %d rounds; want all, and at least 6 rounds", p.Name, p.Doc, p.BenchTime, p.Rounds)
@@ -238,7 +263,7 @@ func TestProfiles(t *testing.T) {
 			t.Errorf("ProfileNamed(%q) = %q, %v", p.Name, got.Name, err)
 		}
 	}
-	for _, want := range []string{"standard", "quick", "full"} {
+	for _, want := range []string{"standard", "quick", "paths", "full"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("profiles = %q, want %q among them", names, want)
 		}

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"runtime"
+
 	"iopath/internal/counters"
 	"iopath/workloads"
 	"iopath/workloads/iomethod"
@@ -33,16 +35,18 @@ func (s *Session) readTask(c Cell) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := m.Reader.New(iomethod.Config{Path: d.path, Block: c.Block})
+	config := iomethod.Config{Path: d.path, Block: c.Block}
+	r, err := m.Reader.New(config)
 	if err != nil {
 		return nil, err
 	}
 	t := &task{
 		cache:     c.Cache,
 		bytes:     plan.Bytes(),
-		declared:  m.Reader.Calls,
+		declared:  m.Reader.Declared(config),
 		idiomatic: m.Idiomatic,
-		whole:     m.Whole,
+		process:   hasHelpers(m.Reader.Calls),
+		whole:     m.Whole || m.Unordered, // which ends its blocks in another order than it begins them
 		plan:      plan,
 		want:      want,
 		reference: reference,
@@ -53,6 +57,11 @@ func (s *Session) readTask(c Cell) (*task, error) {
 		Begin: func() error { consumer.Reset(); return nil },
 		Move:  func() error { return r.Read(t.plan, t.consume) },
 		End:   func() error { return workloads.Verify(consumer.Digest, t.want) },
+	}
+	if m.Whole {
+		// It allocates the file anew for each job, and no collection runs while the
+		// clock does.
+		t.before = func() error { runtime.GC(); return nil }
 	}
 	if m.Idle {
 		t.idle()

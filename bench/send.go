@@ -23,6 +23,9 @@ func (s *Session) sendTask(c Cell) (_ *task, err error) {
 		if m.Idle {
 			return workloads.Digest{}, nil
 		}
+		if !peer.Sums(c.Consume) {
+			return workloads.Digest{Bytes: p.Bytes()}, nil
+		}
 		// The receiver has pieces of its own.
 		return s.reference(d, c.Consume, "seq", workloads.Sequential(p.Bytes(), peer.Block))
 	}
@@ -30,44 +33,61 @@ func (s *Session) sendTask(c Cell) (_ *task, err error) {
 	if err != nil {
 		return nil, err
 	}
-	receiver, err := peer.Start(c.Transport, c.Consume, s.peerCPU())
+	receiver, err := s.receiver(c)
 	if err != nil {
 		return nil, err
 	}
-	sender, err := m.Sender.New(iomethod.Config{Path: d.path, Block: c.Block, Socket: receiver.Socket()})
+	config := iomethod.Config{Path: d.path, Block: c.Block, Socket: receiver.Socket()}
+	sender, err := m.Sender.New(config)
 	if err != nil {
 		return nil, errors.Join(err, receiver.Close())
 	}
 	t := &task{
 		cache:     c.Cache,
 		bytes:     d.size,
-		declared:  m.Sender.Calls,
+		declared:  m.Sender.Declared(config),
 		idiomatic: m.Idiomatic,
+		process:   hasHelpers(m.Sender.Calls),
 		whole:     m.Whole,
 		plan:      plan,
 		want:      want,
 		reference: reference,
 		close:     func() error { return errors.Join(sender.Close(), receiver.Close()) },
 	}
-	bytes := func() int64 {
-		if m.Idle {
-			return 0
-		}
-		return t.plan.Bytes()
+	if teller, ok := sender.(iomethod.Teller); ok {
+		t.figures = teller.Tell
 	}
-	t.Job = t.received(receiver, bytes, func() error { return sender.Send(t.plan) }, func() workloads.Digest { return t.want })
+	begin := func() error {
+		switch p, ok := sender.(iomethod.Preambler); {
+		case m.Idle:
+			return receiver.Begin(0)
+		case ok:
+			return receiver.BeginAfter(int64(p.Preamble()), t.plan.Bytes())
+		}
+		return receiver.Begin(t.plan.Bytes())
+	}
+	t.Job = t.received(receiver, begin, func() error { return sender.Send(t.plan) }, func() workloads.Digest { return t.want })
 	if m.Idle {
 		t.idle()
 	}
 	return t, nil
 }
 
+// receiver starts the cell's receiver.
+func (s *Session) receiver(c Cell) (*peer.Receiver, error) {
+	dir, err := s.scratchDir()
+	if err != nil {
+		return nil, err
+	}
+	return peer.StartIn(dir, c.Transport, c.Consume, s.peerCPU())
+}
+
 // received is a job whose bytes the receiver takes in and verifies. What that
 // costs it is added up in the task.
-func (t *task) received(r *peer.Receiver, bytes func() int64, move func() error, want func() workloads.Digest) counters.Job {
+func (t *task) received(r *peer.Receiver, begin, move func() error, want func() workloads.Digest) counters.Job {
 	t.peer = new(peer.Report)
 	return counters.Job{
-		Begin: func() error { return r.Begin(bytes()) },
+		Begin: begin,
 		Move:  move,
 		End: func() error {
 			report, err := r.Finish()

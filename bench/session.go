@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/alecthomas/units"
@@ -35,6 +38,12 @@ type Session struct {
 
 	ownTable bool // whether threads can have a descriptor table of their own
 	countAll bool // see Round
+
+	per   map[string]Options // by workload: see of
+	cells []Cell             // see Cells
+	skips []Skip
+
+	lacking map[string]error // see lacks
 
 	deviceRate float64 // the best seen so far, in B/s: see slowEnough
 }
@@ -85,7 +94,7 @@ func newSession(ctx context.Context, o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{given: given, opt: o, files: map[string]*dataFile{}, want: map[wantKey]workloads.Digest{}, countAll: true}
+	s := &Session{given: given, opt: o, files: map[string]*dataFile{}, want: map[wantKey]workloads.Digest{}, per: map[string]Options{}, countAll: true}
 	if s.cpus, err = host.AllowedCPUs(); err != nil {
 		s.cpus = nil // then nothing is pinned
 	}
@@ -95,6 +104,16 @@ func newSession(ctx context.Context, o Options) (*Session, error) {
 	}
 	s.ownTable = canOwnDescriptors()
 	return s, nil
+}
+
+// of returns the options of one workload, with nothing left open.
+func (s *Session) of(workload string) Options {
+	o, ok := s.per[workload]
+	if !ok {
+		o = s.given.of(workload)
+		s.per[workload] = o
+	}
+	return o
 }
 
 func (s *Session) openFiles(ctx context.Context) error {
@@ -192,6 +211,105 @@ func (s *Session) peerCPU() int {
 	return s.cpus[0]
 }
 
+// A scratch is a file that a job writes. It has no name, so that it is gone with
+// the process.
+type scratch struct {
+	path  string // by which this thread can open it
+	f     *os.File
+	close func() error
+}
+
+// scratch makes an empty one in the session's directory. The goroutine is locked to
+// its thread, whose descriptors it is among.
+func (s *Session) scratch() (*scratch, error) {
+	dir, err := s.scratchDir()
+	if err != nil {
+		return nil, err
+	}
+	if err := datafile.MakeDir(dir); err != nil {
+		return nil, err
+	}
+	f, path, err := datafile.Scratch(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &scratch{path: path, f: f, close: func() error { return datafile.Discard(f, path) }}, nil
+}
+
+// scratchDir is where files may be written: never where the user's own file is.
+func (s *Session) scratchDir() (string, error) {
+	if s.opt.File == "" {
+		return s.opt.Dir, nil
+	}
+	return DefaultDir()
+}
+
+// lacks returns why methods are not to be had here, by their names.
+func (s *Session) lacks() map[string]error {
+	if s.lacking == nil {
+		if dir, err := s.scratchDir(); err == nil { // else who needs it will say so
+			s.lacking = Lacks(dir, s.opt.File)
+		}
+	}
+	return s.lacking
+}
+
+// probedSize is the size in bytes of the files that methods are probed on.
+const probedSize = 64 << 10
+
+// Lacks returns why this machine, or the filesystem of that directory, lacks some of
+// the methods, by their names. They are tried on two files that it makes there,
+// without names, or on one of the caller's for reading. Where the directory is not
+// there yet, the one that it would be made in is as good; where it cannot be
+// written, those are lacking that must know.
+func Lacks(dir, file string) map[string]error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	c, remove, err := probedFiles(dir)
+	defer remove()
+	if file != "" {
+		c.Path = file
+	}
+	lacks := map[string]error{}
+	for _, m := range iomethod.All() {
+		if m.Probe == nil {
+			continue
+		}
+		if err := errors.Join(err, m.Available(c)); err != nil {
+			lacks[m.Name] = err
+		}
+	}
+	return lacks
+}
+
+func probedFiles(dir string) (c iomethod.Config, remove func(), err error) {
+	c = iomethod.Config{Block: 4 << 10, Socket: -1, From: -1}
+	var made []func()
+	remove = func() {
+		for _, undo := range made {
+			undo()
+		}
+	}
+	for _, path := range []*string{&c.Path, &c.Target} {
+		f, name, err := datafile.Scratch(dir)
+		if err != nil {
+			return c, remove, err
+		}
+		made = append(made, func() { datafile.Discard(f, name) })
+		if _, err := io.Copy(f, io.NewSectionReader(datafile.Content(probedSize), 0, probedSize)); err != nil {
+			return c, remove, fmt.Errorf("write a file to try the methods on: %w", err)
+		}
+		*path = name
+	}
+	return c, remove, nil
+}
+
 // provable reports whether the cache state can be made and proven here.
 func (s *Session) provable(cache string) error {
 	d := s.files[cache]
@@ -280,7 +398,7 @@ func (s *Session) stillWarm() (pagecache.Residency, error) {
 // pattern.
 func (s *Session) reference(d *dataFile, consumer, pattern string, p *iomethod.Plan) (workloads.Digest, error) {
 	key := wantKey{consumer, pattern, d.size, p.Block, p.Pieces()}
-	if pattern == "rand" && p.Bytes() == d.size {
+	if workloads.Once(pattern) && p.Bytes() == d.size {
 		key.pattern = "seq" // the order makes no difference to all of it
 	}
 	if want, ok := s.want[key]; ok {

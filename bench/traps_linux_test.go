@@ -919,3 +919,50 @@ func TestRoundGoesOnInAnotherProcess(t *testing.T) {
 		t.Errorf("the round printed %q, want a result and a cell that failed because its job moved", lines)
 	}
 }
+
+// The trap: splice(2) with SPLICE_F_MOVE is taken to move pages from one file to
+// another. Since Linux 2.6.21 it copies (splice(2), BUGS): the source keeps its pages.
+func TestSpliceMoveCopies(t *testing.T) {
+	const size = 64 << 10
+	dir := disk(t)
+	src, err := os.CreateTemp(dir, "src")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dst, err := os.CreateTemp(dir, "dst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	if _, err := src.Write(bytes.Repeat([]byte("moved or not? "), size)[:size]); err != nil {
+		t.Fatal(err)
+	}
+	if err := src.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	var pipe [2]int
+	if err := unix.Pipe(pipe[:]); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	var off int64
+	in, err := unix.Splice(int(src.Fd()), &off, pipe[1], nil, size, unix.SPLICE_F_MOVE)
+	if err != nil || in == 0 {
+		t.Fatalf("splice into the pipe: %d, %v", in, err)
+	}
+	off = 0
+	if out, err := unix.Splice(pipe[0], nil, int(dst.Fd()), &off, int(in), unix.SPLICE_F_MOVE); err != nil || out != in {
+		t.Fatalf("splice into the file: %d, %v, want %d", out, err, in)
+	}
+	for _, f := range []*os.File{src, dst} {
+		r, err := pagecache.Resident(f)
+		if err != nil {
+			t.Skip(err)
+		}
+		if int64(r.Pages)*int64(os.Getpagesize()) < in {
+			t.Errorf("%s has %d pages in the page cache after %d bytes were spliced, want all: were they moved?", f.Name(), r.Pages, in)
+		}
+	}
+}

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,11 +20,12 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"iopath/bench"
+	"iopath/internal/cgroup"
 	"iopath/internal/counters"
 	"iopath/internal/device"
 	"iopath/internal/host"
 	"iopath/internal/pagecache"
-	"iopath/workloads/iomethod"
+	"iopath/internal/peer"
 )
 
 // A finding is one thing that bears on what this machine lets us measure.
@@ -64,16 +67,16 @@ func doctorCommand(stdout io.Writer) *cli.Command {
 				if !f.OK {
 					mark = "lack"
 				}
-				columns := min(width(stdout), 120) - 28
+				columns := min(width(stdout), 120) - 34
 				text := wrap(f.State, columns)
 				if f.Remedy != "" {
 					text = append(text, wrap("→ "+f.Remedy, columns)...)
 				}
 				for i, line := range text {
 					if i == 0 {
-						fmt.Fprintf(stdout, "%s  %-21s %s\n", mark, f.What, line)
+						fmt.Fprintf(stdout, "%s  %-27s %s\n", mark, f.What, line)
 					} else {
-						fmt.Fprintf(stdout, "%27s %s\n", "", line)
+						fmt.Fprintf(stdout, "%33s %s\n", "", line)
 					}
 				}
 			}
@@ -96,10 +99,15 @@ func examine(dir string) []finding {
 		examineCPUs(),
 		examineGovernor(dir),
 		examineNoise(),
+		examineLimits(),
 	}
-	for _, m := range iomethod.All() {
-		if err := m.Available(probed); err != nil {
-			all = append(all, finding{What: "method " + m.Name, State: err.Error(), Remedy: "its cells are skipped"})
+	lacks := bench.Lacks(dir, "")
+	for _, name := range slices.Sorted(maps.Keys(lacks)) {
+		all = append(all, finding{What: "method " + name, State: lacks[name].Error(), Remedy: "its cells are skipped"})
+	}
+	for _, transport := range peer.Transports {
+		if err := peer.Available(transport); err != nil {
+			all = append(all, finding{What: "transport " + transport, State: err.Error(), Remedy: "its cells are skipped"})
 		}
 	}
 	for _, tool := range []struct{ name, what, remedy string }{
@@ -280,4 +288,12 @@ func examineGovernor(dir string) finding {
 		}
 	}
 	return finding{What: "clock", OK: true, State: "no governor slows it down"}
+}
+
+func examineLimits() finding {
+	f := finding{What: "memory limits", OK: true, State: "cgroups can be made: iopath larger and iopath pressure work"}
+	if err := cgroup.Probe(); err != nil {
+		f = finding{What: "memory limits", State: err.Error(), Remedy: "iopath larger and iopath pressure are left out"}
+	}
+	return f
 }

@@ -42,12 +42,17 @@ func main() {
 const (
 	exitNo          = 1
 	exitUsage       = 2
+	exitUndecided   = 3
 	exitInterrupted = 130 // as a shell reports a process that Ctrl-C ended
 )
 
 // errNo is matched by an error that is the answer: something was measured, and
 // it failed. What failed has been printed.
 var errNo = errors.New("the answer is no")
+
+// errInconclusive is matched by an error where there is no answer. What was found
+// has been printed.
+var errInconclusive = errors.New("inconclusive")
 
 // errInterrupted is matched by the error of a command that Ctrl-C cut short.
 var errInterrupted = errors.New("interrupted")
@@ -59,6 +64,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 0
 	case errors.Is(err, errNo):
 		return exitNo
+	case errors.Is(err, errInconclusive):
+		return exitUndecided
 	case errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled):
 		fmt.Fprintf(stderr, "iopath: %v\n", err)
 		return exitInterrupted
@@ -79,6 +86,9 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			tableCommand(stdout),
 			plotCommand(stdout),
 			countCommand(stdout, stderr),
+			crossoverCommand(stdout, stderr),
+			largerCommand(stdout, stderr),
+			pressureCommand(stdout, stderr),
 			methodsCommand(stdout),
 			doctorCommand(stdout),
 			roundCommand(stdin, stdout),

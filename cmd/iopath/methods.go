@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"iopath/bench"
 	"iopath/workloads/iomethod"
 )
 
@@ -21,14 +22,15 @@ type methodRow struct {
 	Unavailable string              `json:"unavailable,omitempty"`
 }
 
-func methodRows() []methodRow {
+// methodRows lists all methods, and why those among lacks are not to be had.
+func methodRows(lacks map[string]error) []methodRow {
 	var rows []methodRow
 	for _, m := range iomethod.All() {
 		r := methodRow{Name: m.Name, Doc: m.Doc, Calls: map[string][]string{}}
 		for _, role := range m.Roles() {
 			r.Calls[role] = append([]string{}, m.Calls(role)...)
 		}
-		if err := m.Available(probed); err != nil {
+		if err := lacks[m.Name]; err != nil {
 			r.Unavailable = err.Error()
 		}
 		rows = append(rows, r)
@@ -51,12 +53,19 @@ func (r methodRow) roles() string {
 	return strings.Join(roles, ", ")
 }
 
+// nameColumns is how many columns a method's name has in the list.
+const nameColumns = 20
+
 func methodsCommand(stdout io.Writer) *cli.Command {
-	var o struct{ markdown, json bool }
+	var (
+		o   struct{ markdown, json bool }
+		dir string
+	)
 	return &cli.Command{
 		Name:  "methods",
 		Usage: "list the methods: what each can do, and by which system calls",
 		Flags: flags(func(fs *flag.FlagSet) {
+			fs.StringVar(&dir, "dir", "", "`directory` whose filesystem the methods are tried on (default: .iopath beside go.mod)")
 			fs.BoolVar(&o.markdown, "markdown", false, "print Markdown")
 			fs.BoolVar(&o.json, "json", false, "print JSON")
 		}),
@@ -64,7 +73,13 @@ func methodsCommand(stdout io.Writer) *cli.Command {
 			if c.Args().Present() {
 				return usage("iopath methods takes no arguments, got %q", c.Args().First())
 			}
-			rows := methodRows()
+			if dir == "" {
+				var err error
+				if dir, err = bench.DefaultDir(); err != nil {
+					return err
+				}
+			}
+			rows := methodRows(bench.Lacks(dir, ""))
 			switch {
 			case o.json:
 				return writeJSON(stdout, rows)
@@ -72,12 +87,16 @@ func methodsCommand(stdout io.Writer) *cli.Command {
 				return writeMethodsMarkdown(stdout, rows)
 			}
 			for _, r := range rows {
-				fmt.Fprintf(stdout, "%-11s %s\n", r.Name, r.roles())
-				for _, line := range wrap(r.Doc, min(width(stdout), 100)-12) {
-					fmt.Fprintf(stdout, "%-11s %s\n", "", line)
-				}
+				lines := []string{r.roles(), r.Doc}
 				if r.Unavailable != "" {
-					fmt.Fprintf(stdout, "%-11s not here: %s\n", "", r.Unavailable)
+					lines = append(lines, "not here: "+r.Unavailable)
+				}
+				name := r.Name
+				for _, text := range lines {
+					for _, line := range wrap(text, min(width(stdout), 100)-nameColumns-1) {
+						fmt.Fprintf(stdout, "%-*s %s\n", nameColumns, name, line)
+						name = ""
+					}
 				}
 			}
 			return nil

@@ -106,7 +106,7 @@ func writeCharts(b *bytes.Buffer, paths []string) {
 	for _, s := range sections {
 		fmt.Fprintf(b, "\n## %s\n\n%s", s, inSight[s])
 		if folded[s] != "" {
-			fmt.Fprintf(b, "<details><summary>Time per block, its tail, and system calls</summary>\n\n%s</details>\n", folded[s])
+			fmt.Fprintf(b, "<details><summary>What explains it: times, CPU, system calls</summary>\n\n%s</details>\n", folded[s])
 		}
 	}
 }

@@ -1,0 +1,390 @@
+package plots
+
+import (
+	"cmp"
+	"fmt"
+	"image/color"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/perf/benchunit"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+
+	"iopath/internal/summary"
+)
+
+// A Stack is several quantities of the same cells, one below the other over one x
+// axis: an effect and, under it, its causes at the same moment. It is declared like a
+// [Chart]. Its lines have no marks at their points, since there are hundreds.
+type Stack struct {
+	Name   string // of the file, without its extension
+	Title  string // the question that the chart answers
+	Filter string // benchproc filter of the cells to draw
+	X      string // key of the x axis, whose values are numbers, sizes or times
+	XLabel string // what it shows, with its unit
+	Series string // key that tells the lines apart
+	Panels []Panel
+}
+
+// A Panel is one quantity of a Stack.
+type Panel struct {
+	Unit      string // as in the file or tidied
+	Label     string // what the y axis shows, without its unit
+	PerSecond bool   // divided by the seconds of an op
+}
+
+// Larger is the chart of a file that is larger than memory (iopath larger).
+func Larger() Stack {
+	return Stack{
+		Name: "larger", Title: "What happens to each method when the file no longer fits into memory?",
+		Filter: ".name:Larger", X: "/at", XLabel: "time (s)", Series: "/method",
+		Panels: []Panel{
+			{Unit: "B/s", Label: "throughput"},
+			{Unit: "majflt/op", Label: "major faults", PerSecond: true},
+			{Unit: "stolen-pages/op", Label: "pages reclaimed", PerSecond: true},
+			{Unit: "device-B/op", Label: "from the device", PerSecond: true},
+			{Unit: "resident-B", Label: "page cache"},
+		},
+	}
+}
+
+// Pressure is the chart of a mapping and a heap beside a hungry neighbour (iopath
+// pressure).
+func Pressure() Stack {
+	return Stack{
+		Name: "pressure", Title: "What does a hungry neighbour leave of a mapping, and of a copy on the heap?",
+		Filter: ".name:Pressure", X: "/neighbour", XLabel: "neighbour's memory (MiB)", Series: "/method",
+		Panels: []Panel{
+			{Unit: "resident-B", Label: "resident"},
+			{Unit: "swapped-B", Label: "swapped out"},
+			{Unit: "sec/op", Label: "reading all again"},
+			{Unit: "device-B/op", Label: "from the device for that"},
+		},
+	}
+}
+
+// The measures of a stack, in points, beside those of a chart.
+const (
+	stackH   = 96 // of a panel
+	stackGap = 14
+	axisRoom = 62 // left of the lines
+	axisLow  = 34 // below the last panel
+)
+
+// A stackPage is a stack with its figures and its places.
+type stackPage struct {
+	Stack
+	low, high             float64 // of x
+	panels                []stackPanel
+	names                 []string
+	styles                []style // of names
+	given, desc           string  // what all cells have in common, and the caption
+	title, notes, caption []string
+	w, h                  vg.Length
+}
+
+// A stackPanel is a panel's lines, in the order of the names; y is in units of the
+// axis.
+type stackPanel struct {
+	label string
+	lines [][]stackPoint
+	axis  yAxis
+}
+
+type stackPoint struct{ x, y float64 }
+
+// Draw draws the stack as outDir/Name.FORMAT, as [Chart.Draw] does.
+func (s Stack) Draw(results *summary.Results, outDir string, formats ...string) ([]string, error) {
+	if len(formats) == 0 {
+		formats = Formats()
+	}
+	p, err := s.collect(results)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(outDir, 0o755); err != nil {
+		return nil, fmt.Errorf("draw %s: %w (choose a directory that can be written)", s.Name, err)
+	}
+	var paths []string
+	for _, f := range formats {
+		if !slices.Contains(Formats(), f) {
+			return paths, summary.Errorf("draw %s: unknown format %q (take svg or png)", s.Name, f)
+		}
+		path := filepath.Join(outDir, s.Name+"."+f)
+		if err := writeFile(path, p.render(f)); err != nil {
+			return paths, fmt.Errorf("draw %s: %w", path, err)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// place reads a value of the x key.
+func (s Stack) place(value string) (float64, bool) {
+	if d, err := time.ParseDuration(value); err == nil {
+		return d.Seconds(), true
+	}
+	v, ok := summary.ParseNumber(value)
+	if strings.HasSuffix(value, "B") {
+		v /= 1 << 20
+	}
+	return v, ok
+}
+
+func (s Stack) collect(results *summary.Results) (*stackPage, error) {
+	cells, err := results.Cells(s.Filter, s.X, s.Series)
+	if err != nil {
+		return nil, fmt.Errorf("draw %s: %w", s.Name, err)
+	}
+	p := &stackPage{Stack: s, low: math.Inf(1), high: math.Inf(-1)}
+	cells = slices.DeleteFunc(cells, func(c *summary.Cell) bool {
+		x, ok := s.place(c.Key(s.X))
+		if ok {
+			p.low, p.high = min(p.low, x), max(p.high, x)
+		}
+		return !ok
+	})
+	if len(cells) == 0 {
+		return nil, noData("draw %s: no result passes the filter %q", s.Name, s.Filter)
+	}
+	label := labels(cells, Chart{X: s.X, Series: s.Series})
+	styles := styleAll(results, s.Series)
+	var list []series
+	for _, c := range cells {
+		name := label(c)
+		if !slices.ContainsFunc(list, func(s series) bool { return s.name == name }) {
+			list = append(list, series{name: name, style: styles[c.Key(s.Series)]})
+		}
+	}
+	slices.SortFunc(list, func(a, b series) int { return summary.Compare(a.name, b.name) }) // rounds run in random order
+	distinguish(list)
+	for _, one := range list {
+		p.names = append(p.names, one.name)
+		p.styles = append(p.styles, one.style)
+	}
+	for _, panel := range s.Panels {
+		if drawn, ok := p.panel(panel, cells, label); ok {
+			p.panels = append(p.panels, drawn)
+		}
+	}
+	if len(p.panels) == 0 {
+		return nil, noData("draw %s: no result has a unit of its panels", s.Name)
+	}
+	d := &data{chart: Chart{X: s.X, Series: s.Series}, series: []series{{points: p.counted(cells)}}}
+	p.given = common(cells, s.X, s.Series)
+	p.desc, _, _ = strings.Cut(caption(results, d, cells), "\n")
+	if slices.ContainsFunc(d.series[0].points, func(p point) bool { return p.fig.N > 1 }) {
+		p.desc += "\nLines: medians over the rounds."
+	}
+	p.layout()
+	return p, nil
+}
+
+// common is what all cells' names have in common, beside those keys.
+func common(cells []*summary.Cell, keys ...string) string {
+	var words []string
+	for _, p := range cells[0].Keys() {
+		differs := func(c *summary.Cell) bool { return c.Key("/"+p.Key) != p.Value }
+		if !slices.Contains(keys, "/"+p.Key) && !slices.ContainsFunc(cells, differs) {
+			words = append(words, p.Key+" "+sizeLabel(p.Value))
+		}
+	}
+	return strings.Join(words, " · ")
+}
+
+// counted stands for the cells' number of measurements in the caption.
+func (p *stackPage) counted(cells []*summary.Cell) []point {
+	_, unit := benchunit.Tidy(1, p.Panels[0].Unit)
+	var points []point
+	for _, c := range cells {
+		if f, ok := c.Figure(unit); ok {
+			points = append(points, point{fig: f})
+		}
+	}
+	return points
+}
+
+// panel takes one quantity of the cells; ok is false where none has it.
+func (p *stackPage) panel(of Panel, cells []*summary.Cell, label func(*summary.Cell) string) (drawn stackPanel, ok bool) {
+	_, unit := benchunit.Tidy(1, of.Unit)
+	drawn.lines = make([][]stackPoint, len(p.names))
+	low, high := 0.0, 0.0
+	for _, c := range cells {
+		f, has := c.Figure(unit)
+		if !has || math.Abs(f.Value) > extreme {
+			continue
+		}
+		if of.PerSecond {
+			took, has := c.Figure("sec/op")
+			if !has || took.Value <= 0 {
+				continue
+			}
+			f.Value /= took.Value
+		}
+		x, _ := p.place(c.Key(p.X))
+		i := slices.Index(p.names, label(c))
+		drawn.lines[i] = append(drawn.lines[i], stackPoint{x, f.Value})
+		low, high = min(low, f.Value), max(high, f.Value)
+		ok = true
+	}
+	scale, axisUnit := stackUnit(unit, of.PerSecond, high)
+	drawn.label = of.Label + axisUnit
+	for _, line := range drawn.lines {
+		slices.SortFunc(line, func(a, b stackPoint) int { return cmp.Compare(a.x, b.x) })
+		for i := range line {
+			line[i].y /= scale
+		}
+	}
+	drawn.axis = linearAxis(low/scale, high/scale)
+	return drawn, ok
+}
+
+// stackUnit is how the figures up to top are written.
+func stackUnit(unit string, perSecond bool, top float64) (scale float64, text string) {
+	switch {
+	case strings.HasPrefix(unit, "sec"):
+		scale, text = timeUnit(top)
+	case benchunit.ClassOf(unit) == benchunit.Binary:
+		sizes := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+		for scale = 1; len(sizes) > 1 && top >= 1024*scale; sizes = sizes[1:] {
+			scale *= 1024
+		}
+		text = sizes[0]
+		if perSecond || strings.HasSuffix(unit, "/s") {
+			text += "/s"
+		}
+	case top >= 1e4:
+		scale, text = 1e3, "1000"
+		if perSecond {
+			text += "/s"
+		}
+	default:
+		scale = 1
+		if perSecond {
+			text = "/s"
+		}
+	}
+	if text == "" {
+		return scale, ""
+	}
+	return scale, " (" + text + ")"
+}
+
+func (p *stackPage) layout() {
+	label, small := face(10, false), face(8.5, false)
+	var widest vg.Length
+	for _, name := range p.names {
+		widest = max(widest, label.Width(sizeLabel(name)))
+	}
+	p.w = max(margin+panelW+12+thumbW+6+widest+margin, 630)
+	inner := p.w - 2*margin
+	p.title = wrap(face(13, true), p.Title, inner)
+	p.notes = wrap(small, p.given, inner)
+	p.caption = wrap(small, p.desc, inner)
+	p.h = margin + 16*vg.Length(len(p.title)) + 12*vg.Length(len(p.notes)) + 8 + vg.Length(len(p.panels))*(stackH+stackGap+12) + axisLow +
+		12*vg.Length(len(p.caption)) + margin
+}
+
+func (p *stackPage) render(format string) io.WriterTo {
+	if format == "svg" {
+		c := newSVG(p.w, p.h, p.Title, p.given+"\n"+p.desc)
+		p.draw(draw.New(c))
+		return c
+	}
+	c := vgimg.NewWith(vgimg.UseWH(p.w, p.h), vgimg.UseDPI(pngDPI))
+	p.draw(draw.New(c))
+	return vgimg.PngCanvas{Canvas: c}
+}
+
+func (p *stackPage) draw(c draw.Canvas) {
+	c.SetColor(color.White)
+	c.Fill(c.Rectangle.Path())
+	y := p.h - margin
+	write := func(lines []string, size vg.Length, bold bool, ink color.Color, pitch vg.Length) {
+		c.SetColor(ink)
+		for _, t := range lines {
+			y -= pitch
+			c.FillString(face(size, bold), vg.Point{X: margin, Y: y + pitch/4}, t)
+		}
+	}
+	write(p.title, 13, true, ink, 16)
+	write(p.notes, 8.5, false, muted, 12)
+	y -= 8
+	p.legend(c, y-12)
+	for i, panel := range p.panels {
+		y -= 12
+		c.SetColor(ink)
+		c.FillString(face(9, false), vg.Point{X: margin + axisRoom, Y: y + 3}, panel.label)
+		p.lines(c, panel, vg.Rectangle{
+			Min: vg.Point{X: margin + axisRoom, Y: y - stackH}, Max: vg.Point{X: margin + panelW, Y: y},
+		}, i == len(p.panels)-1)
+		y -= stackH + stackGap
+	}
+	y -= axisLow - stackGap
+	y -= stackGap
+	write(p.caption, 8.5, false, muted, 12)
+}
+
+func (p *stackPage) legend(c draw.Canvas, y vg.Length) {
+	x := vg.Length(margin + panelW + 12)
+	for i, name := range p.names {
+		mid := y - legendRow/2 - vg.Length(i)*legendRow
+		c.StrokeLine2(p.styles[i].line(), x, mid, x+thumbW, mid)
+		p.styles[i].glyph(c, vg.Point{X: x + thumbW/2, Y: mid}, glyphR)
+		c.SetColor(ink)
+		c.FillString(face(10, false), vg.Point{X: x + thumbW + 6, Y: mid - 3.5}, sizeLabel(name))
+	}
+}
+
+// lines draws one panel into the box: its axes, then its lines.
+func (p *stackPage) lines(c draw.Canvas, panel stackPanel, box vg.Rectangle, last bool) {
+	text := face(9, false)
+	span := max(p.high-p.low, 1e-9)
+	xAt := func(x float64) vg.Length { return box.Min.X + vg.Length((x-p.low)/span)*(box.Max.X-box.Min.X) }
+	yAt := func(y float64) vg.Length {
+		return box.Min.Y + vg.Length((y-panel.axis.min)/(panel.axis.max-panel.axis.min))*(box.Max.Y-box.Min.Y)
+	}
+	grid := draw.LineStyle{Color: faint, Width: 0.6}
+	for _, t := range panel.axis.ticks {
+		c.StrokeLine2(grid, box.Min.X, yAt(t.Value), box.Max.X, yAt(t.Value))
+		c.SetColor(muted)
+		c.FillString(text, vg.Point{X: box.Min.X - 5 - text.Width(t.Label), Y: yAt(t.Value) - 3}, t.Label)
+	}
+	for _, t := range linearAxis(0, p.high).ticks {
+		if t.Value < p.low || t.Value > p.high {
+			continue
+		}
+		c.StrokeLine2(grid, xAt(t.Value), box.Min.Y, xAt(t.Value), box.Max.Y)
+		if last {
+			c.SetColor(muted)
+			c.FillString(text, vg.Point{X: xAt(t.Value) - text.Width(t.Label)/2, Y: box.Min.Y - 12}, t.Label)
+		}
+	}
+	if last {
+		c.SetColor(ink)
+		f := face(10, false)
+		c.FillString(f, vg.Point{X: (box.Min.X+box.Max.X)/2 - f.Width(p.XLabel)/2, Y: box.Min.Y - 26}, p.XLabel)
+	}
+	for i, line := range panel.lines {
+		var pts []vg.Point
+		for _, at := range line {
+			pts = append(pts, vg.Point{X: xAt(at.x), Y: yAt(at.y)})
+		}
+		if len(pts) > 1 {
+			c.StrokeLines(p.styles[i].line(), pts)
+		}
+		for k := 0; k < len(pts); k += max(1, len(pts)/marks) {
+			p.styles[i].glyph(c, pts[k], glyphR*0.8)
+		}
+	}
+}
+
+// marks is about how many points of a line have its shape: all of a short one.
+const marks = 10
