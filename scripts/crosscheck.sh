@@ -112,6 +112,18 @@ fio_read() { # ENGINE PATTERN CACHE BLOCK
 		awk -F';' '{ print $6 * 1024 / ($9 * 1000) }'
 }
 
+# Past the page cache; each sample is so many jobs.
+uring_jobs=4
+iopath_uring() { # DEPTH
+	bench Read -methods "io_uring.$1+odirect" -consume touch -patterns rand -cache cold -blocks 4KiB "${sized[@]}" -test.benchtime ${uring_jobs}x
+}
+fio_uring() { # DEPTH
+	taskset -c "$cpu" fio --name=x --filename="$cold_file" --rw=randread --bs=4096 --loops=$uring_jobs --readonly \
+		--ioengine=io_uring --iodepth="$1" --direct=1 --fixedbufs --registerfiles \
+		--thread --output-format=terse --terse-version=3 |
+		awk -F';' '{ print $6 * 1024 / ($9 * 1000) }'
+}
+
 c_read() { # METHOD CONSUMER PATTERN BLOCK
 	taskset -c "$cpu" "$work/loop" "$1" "$3" "$warm_file" "$(bytes "$4")" "$2" "$jobs" |
 		awk -v size="$(bytes "$warm")" '{ print size / $1 * 1000 }'
@@ -213,6 +225,9 @@ if command -v fio >/dev/null; then
 					"iopath_read mmap copy $pattern $cache $block" "fio_read mmap $pattern $cache $block"
 			done
 		done
+	done
+	for depth in 1 8 32; do
+		compare "fio io_uring, rand, 4KiB, O_DIRECT, depth $depth" "iopath_uring $depth" "fio_uring $depth"
 	done
 else
 	missing fio

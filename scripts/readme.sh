@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 awk '/^```sh$/ { on = 1; next } /^```/ { on = 0 } on' README.md |
-	grep -vE '^(git clone|cd |make test|make bench|make harness|$|#)' >"$work/commands"
+	grep -vE '^(git clone|cd iopath|make test|make bench|make harness|$|#)' >"$work/commands"
 
 # make bench itself, made short. The other commands work on the run that is
 # committed.

@@ -39,10 +39,19 @@ formatted() {
 	[ -z "$bad" ] || { echo "gofmt would change: $bad"; return 1; }
 }
 
-# Every cell once, on a small file: the path of each is proven where calls can be
-# counted.
+# Every cell of the standard profile once, and each method in each role, on a small
+# file: the path of each is proven where calls can be counted.
 cells() {
-	go test ./bench -run '^$' -bench . -benchtime=1x -size=2MiB -dir="$log/data"
+	go test ./bench -run '^$' -bench . -benchtime=1x -size=2MiB -dir="$log/data" &&
+		go run ./cmd/iopath bench -profile paths -rounds 1 -benchtime 1x -size 2MiB -settle 0 -dir "$log/data" -results "$log/results"
+}
+
+# A method in a module of its own: conformance, cells, counts, table and charts.
+example() {
+	(cd examples/mmapgo && go vet ./... && go tool -modfile=../../go.mod staticcheck ./... && go test ./... &&
+		go test -run '^$' -bench . -benchtime=1x -size=2MiB -dir="$log/data" -methods mmapgo,mmap -workloads read,parallel -patterns rand) >"$log/example" &&
+		grep -q 'method=mmapgo.* syscalls/op' "$log/example" &&
+		go run ./cmd/iopath table "$log/example" && go run ./cmd/iopath plot -out "$log/charts" "$log/example"
 }
 
 touch "$log/skipped"
@@ -67,6 +76,7 @@ else
 	skip "race detector" "cc is not installed"
 fi
 step cells cells
+step example example
 if command -v shellcheck >/dev/null; then
 	step shellcheck shellcheck scripts/*.sh .ci/run
 else
