@@ -304,7 +304,7 @@ func TestDifferencesAreSeen(t *testing.T) {
 // Every cell of a run comes to the same calls, by name, whoever counts them.
 func TestCountersAgree(t *testing.T) {
 	needStrace(t)
-	o := Options{Profile: "standard", Size: 2 << 20, Dir: disk(t), Methods: registered()}
+	o := Options{Profile: "standard", Size: 2 << 20, Dir: disk(t), Workloads: []string{"read", "send", "write", "copy", "map"}}
 	s := open(t, o)
 	if err := counters.ProbeTrace(); errors.Is(err, os.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)

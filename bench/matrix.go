@@ -57,7 +57,7 @@ var mapSizes = []int64{64 << 10, 1 << 20, 16 << 20}
 const perBlock = 64
 
 // roundTrips is how many pieces a job of round trips has, at most.
-const roundTrips = 1000
+const roundTrips = 1024
 
 // Touches names what is done to each page of a Map.
 var Touches = []string{"read", "write"}

@@ -570,7 +570,7 @@ func TestDeviceBytesAreAbsentNotZero(t *testing.T) {
 				units = append(units, unit)
 			}
 		}
-		cells, skips = s.Cells()
+		cells, skips = s.pick()
 		return units, slices.DeleteFunc(cells, func(c Cell) bool { return c.Benchmark != "Device" }), skips
 	}
 	if s.files["cold"].untold != nil {

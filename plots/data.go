@@ -98,7 +98,7 @@ func (c Chart) collect(results *summary.Results) (*data, error) {
 	}
 
 	d := &data{chart: c}
-	d.xs, d.pos, d.ordered = axis(used, c.X)
+	d.xs, d.pos, d.ordered = axis(used, c.X, c.Order)
 	label := labels(used, c)
 	styles := styleAll(results, c.Series)
 	byName := map[string]int{}
@@ -185,14 +185,21 @@ func (p point) drawn() []float64 {
 
 // axis orders the x values and gives each a place: sizes and other positive
 // numbers that span much on a log axis, other numbers as they are, words side
-// by side.
-func axis(cells []*summary.Cell, key string) (xs []string, pos []float64, ordered bool) {
+// by side, in the order given.
+func axis(cells []*summary.Cell, key string, order []string) (xs []string, pos []float64, ordered bool) {
 	for _, c := range cells {
 		if x := c.Key(key); !slices.Contains(xs, x) {
 			xs = append(xs, x)
 		}
 	}
 	slices.SortFunc(xs, summary.Compare)
+	place := func(x string) int {
+		if i := slices.Index(order, x); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	slices.SortStableFunc(xs, func(a, b string) int { return place(a) - place(b) })
 	low, high, numeric := math.Inf(1), math.Inf(-1), true
 	for i, x := range xs {
 		v, ok := summary.ParseNumber(x)

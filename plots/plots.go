@@ -29,15 +29,16 @@ import (
 
 // A Chart is declared, not programmed.
 type Chart struct {
-	Name    string // of the file, without its extension
-	Title   string // the question that the chart answers
-	Filter  string // benchproc filter of the cells to draw, "" for all
-	X       string // key of the x axis, such as /block
-	Series  string // key that tells the lines apart, such as /method
-	Unit    string // as in the file (ns/op, MB/s, syscalls/op) or tidied (sec/op, B/s); X/GiB is computed from X/op
-	Y       string // what the y axis shows, without its unit; "" for the name of Unit
-	Log     bool   // y in decades, with a place for zero; else linear from zero
-	Section string // heading that a report puts the chart under
+	Name    string   // of the file, without its extension
+	Title   string   // the question that the chart answers
+	Filter  string   // benchproc filter of the cells to draw, "" for all
+	X       string   // key of the x axis, such as /block
+	Order   []string // of the x values, where they are words with an order; others come behind
+	Series  string   // key that tells the lines apart, such as /method
+	Unit    string   // as in the file (ns/op, MB/s, syscalls/op) or tidied (sec/op, B/s); X/GiB is computed from X/op
+	Y       string   // what the y axis shows, without its unit; "" for the name of Unit
+	Log     bool     // y in decades, with a place for zero; else linear from zero
+	Section string   // heading that a report puts the chart under
 
 	Ceiling      string   // filter of cells that bound the others from above, "" for none
 	CeilingLabel string   // what they are the ceiling of: memory, socket, device

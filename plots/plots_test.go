@@ -11,7 +11,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -362,12 +361,14 @@ func TestStyles(t *testing.T) {
 	for i := range 50 {
 		names = append(names, fmt.Sprintf("method-%d", i))
 	}
-	styles := assign(slices.Concat(names, []string{"pread", "mmap"}), map[string]style{})
+	names = append(names, "pread", "mmap")
+	styles := assign(names, map[string]style{})
 	if got, want := styles["pread"], known["pread"]; got != want {
 		t.Errorf("pread is drawn as %v, want its fixed style %v", got, want)
 	}
 	pairs := map[[2]int]string{}
-	for name, s := range styles {
+	for _, name := range names {
+		s := styles[name]
 		p := [2]int{s.color, s.shape}
 		if other, ok := pairs[p]; ok {
 			t.Errorf("%s and %s share colour and shape", name, other)
@@ -377,6 +378,32 @@ func TestStyles(t *testing.T) {
 	alone := assign([]string{"io_uring"}, map[string]style{})["io_uring"]
 	if got := assign([]string{"a", "io_uring"}, map[string]style{})["io_uring"]; got != alone {
 		t.Errorf("io_uring is %v beside another method and %v alone", got, alone)
+	}
+	// Names of different roles may look alike, but for their dashes.
+	looks := map[style]string{}
+	for name, s := range known {
+		if other, ok := looks[s]; ok {
+			t.Errorf("%s and %s look the same", name, other)
+		}
+		looks[s] = name
+	}
+	for role, names := range map[string]string{
+		"reader":  "pread read readv preadv2+nowait preadv2+dontcache odirect io_uring.1 io_uring.8 io_uring.32 io_uring.1+odirect io_uring.8+odirect io_uring.32+odirect mmap mmap+private mmap+populate mmap+populate_read mmap+sequential mmap+random mmap+willneed mmap+hugepage mmap+kept memfd hugetlb os.File ReadAt bufio os.ReadFile exp.mmap null",
+		"writer":  "write pwrite writev odirect io_uring.1 io_uring.8 io_uring.32 io_uring.1+odirect io_uring.8+odirect io_uring.32+odirect mmap mmap+append os.File bufio null",
+		"sender":  "read+write mmap+write sendfile splice splice+1MiB vmsplice zerocopy io_uring.send_zc io.Copy io.CopyBuffer net.http null",
+		"copier":  "read+write mmap+write mmap+mmap sendfile splice copy_file_range reflink io.Copy null",
+		"channel": "ring.memfd ring.file pipe pipe+vmsplice unix tcp",
+		"mapper":  "map+shared map+private map+populate map+anon map+anon+populate map+anon+hugepage map+hugetlb map+memfd map+device map+devmem heap",
+	} {
+		pairs := map[[2]int]string{}
+		for _, name := range strings.Fields(names) {
+			s, ok := known[name]
+			p := [2]int{s.color, s.shape}
+			if other := pairs[p]; !ok || other != "" {
+				t.Errorf("as %ss, %s and %q share colour and shape, or it has no fixed style", role, name, other)
+			}
+			pairs[p] = name
+		}
 	}
 	many := assign(make([]string, 0), map[string]style{})
 	for i := range 1000 { // more than there are styles: repeats, and ends

@@ -2,6 +2,7 @@ package plots
 
 import (
 	"math"
+	"strings"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -112,7 +113,7 @@ func (p *page) drawValueAxis(c draw.Canvas, ax yAxis, left, top, bottom vg.Lengt
 			c.FillString(small, vg.Point{X: x - half, Y: bottom - 14}, t.Label)
 		}
 	}
-	name := shortenTo(p.yLabel, 60)
+	name := shortenTo(p.yLabel+", "+strings.TrimLeft(p.chart.X, "./")+" "+sizeLabel(p.xs[0]), 90)
 	c.SetColor(ink)
 	c.FillString(p.label, vg.Point{X: (left + right - p.label.Width(name)) / 2, Y: bottom - rowEnd + 4}, name)
 }

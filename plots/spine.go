@@ -97,6 +97,9 @@ func filesOut() (charts []Chart) {
 // rank methods.
 const usualBlock = "64KiB"
 
+// The policies of a Write, the weakest first.
+var strengths = []string{"none", "async", "range", "end", "dsync", "block"}
+
 var policies = map[string]string{
 	"none": "not synced", "async": "with MS_ASYNC after each block", "range": "with sync_file_range",
 	"end": "synced at the end", "dsync": "with O_DSYNC", "block": "synced after each block",
@@ -112,10 +115,10 @@ func writes() (charts []Chart) {
 	} {
 		charts = append(charts, Chart{
 			Name: "write-" + w.pattern + "-durability", Title: "What does it cost to make it durable, " + w.what + "?",
-			Filter: ".name:Write /pattern:" + w.pattern + " /block:" + usualBlock, X: "/sync", Series: "/method",
+			Filter: ".name:Write /pattern:" + w.pattern + " /block:" + usualBlock, X: "/sync", Order: strengths, Series: "/method",
 			Unit: "B/s", Log: true, Section: section,
 		})
-		for _, sync := range []string{"none", "async", "range", "end", "dsync", "block"} {
+		for _, sync := range strengths {
 			c := Chart{
 				Filter: ".name:Write /pattern:" + w.pattern + " /sync:" + sync, X: "/block", Series: "/method", Section: section,
 			}

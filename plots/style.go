@@ -69,19 +69,81 @@ const (
 	numShapes
 )
 
-// known fixes the looks of the field's common names: a colour is a family
-// (blue copies through a buffer, vermilion maps, green is Go's own API).
+// known fixes the looks of the suite's names: a colour is a family (blue and sky
+// copy through a buffer, vermilion maps, orange has the bytes in shared pages, purple
+// has the kernel move them, black goes past the page cache, green is Go's own API).
 var known = map[string]style{
-	"pread":      {blue, box, solid},
-	"read":       {sky, up, dashed},
-	"mmap":       {vermil, disc, solid},
-	"os.File":    {green, diamond, dashDot},
-	"null":       {inkless, cross, dotted},
-	"read+write": {blue, openBox, solid},
-	"mmap+write": {vermil, ring, solid},
-	"sendfile":   {purple, up, solid},
-	"splice":     {orange, down, dashed},
-	"io.Copy":    {green, openDiamond, dashDot},
+	"pread":               {blue, box, solid},
+	"read":                {sky, up, dashed},
+	"readv":               {blue, down, dashed},
+	"preadv2+nowait":      {sky, openUp, dotted},
+	"preadv2+dontcache":   {sky, openDiamond, dashDot},
+	"odirect":             {inkless, box, dashed},
+	"io_uring.1":          {purple, ring, dotted},
+	"io_uring.8":          {purple, openBox, dashed},
+	"io_uring.32":         {purple, disc, solid},
+	"io_uring.1+odirect":  {inkless, ring, dotted},
+	"io_uring.8+odirect":  {inkless, openBox, dashDot},
+	"io_uring.32+odirect": {inkless, disc, solid},
+
+	"mmap":               {vermil, disc, solid},
+	"mmap+private":       {vermil, openUp, dashed},
+	"mmap+populate":      {vermil, up, dashed},
+	"mmap+populate_read": {vermil, openDiamond, dashed},
+	"mmap+sequential":    {vermil, diamond, dotted},
+	"mmap+random":        {vermil, cross, dotted},
+	"mmap+willneed":      {vermil, plus, dotted},
+	"mmap+hugepage":      {vermil, box, longDash},
+	"mmap+kept":          {orange, disc, solid},
+	"memfd":              {orange, box, dashed},
+	"hugetlb":            {orange, diamond, dotted},
+
+	"os.File":     {green, diamond, dashDot},
+	"ReadAt":      {green, box, dashDot},
+	"bufio":       {green, up, dashDot},
+	"os.ReadFile": {green, disc, dashDot},
+	"exp.mmap":    {green, ring, dashDot},
+
+	"write":       {sky, disc, dashed},
+	"pwrite":      {blue, disc, solid},
+	"writev":      {blue, openUp, dotted},
+	"mmap+append": {vermil, down, dashed},
+
+	"read+write":       {blue, openBox, solid},
+	"mmap+write":       {vermil, ring, solid},
+	"sendfile":         {purple, up, solid},
+	"splice":           {orange, down, dashed},
+	"splice+1MiB":      {orange, openUp, dashed},
+	"vmsplice":         {orange, cross, dotted},
+	"zerocopy":         {vermil, openBox, dashDot},
+	"io_uring.send_zc": {purple, cross, dotted},
+	"io.Copy":          {green, openDiamond, dashDot},
+	"io.CopyBuffer":    {green, openUp, dashDot},
+	"net.http":         {green, plus, dashDot},
+	"mmap+mmap":        {vermil, openBox, longDash},
+	"copy_file_range":  {purple, diamond, dashed},
+	"reflink":          {inkless, diamond, dotted},
+
+	"ring.memfd":    {vermil, disc, longDash},
+	"ring.file":     {orange, ring, longDash},
+	"pipe":          {blue, diamond, solid},
+	"pipe+vmsplice": {orange, plus, dotted},
+	"unix":          {sky, box, dashed},
+	"tcp":           {purple, box, dashDot},
+
+	"map+shared":        {vermil, disc, dashed},
+	"map+private":       {vermil, openUp, dotted},
+	"map+populate":      {vermil, up, longDash},
+	"map+anon":          {blue, box, dashed},
+	"map+anon+populate": {blue, up, dashed},
+	"map+anon+hugepage": {blue, openDiamond, dashed},
+	"map+hugetlb":       {orange, diamond, dashed},
+	"map+memfd":         {orange, box, dotted},
+	"map+device":        {inkless, up, dashed},
+	"map+devmem":        {inkless, down, dotted},
+	"heap":              {green, disc, longDash},
+
+	"null": {inkless, cross, dotted},
 }
 
 // styleAll gives each value of the series key in the whole file its style, so
@@ -105,10 +167,13 @@ func assign(names []string, styles map[string]style) map[string]style {
 	for _, s := range styles {
 		pairs[[2]int{s.color, s.shape}], taken[s] = true, true
 	}
-	// The fixed styles are spoken for even where the file lacks their names:
-	// another run may have them.
+	// The fixed styles are spoken for even where the file lacks their names: another
+	// run may have them. Their colours with their shapes are so where it has them.
 	for name, s := range known {
-		take(name, s)
+		styles[name], taken[s] = s, true
+		if slices.Contains(names, name) {
+			take(name, s)
+		}
 	}
 	all := len(colors) * numShapes * len(dashes)
 	for _, name := range names {
