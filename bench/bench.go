@@ -141,12 +141,12 @@ var Units = []string{
 	"llc-misses/op better=lower",
 	"dtlb-misses/op better=lower",
 	"device-B/op better=lower",
-	"device-written-B/op better=lower",
+	"dirtied-B/op better=lower",
 	"read-amplification better=lower",
 	"copied-% better=lower",
-	"map-ns/op better=lower",
-	"touch-ns/op better=lower",
-	"unmap-ns/op better=lower",
+	"map-ns better=lower",
+	"touch-ns better=lower",
+	"unmap-ns better=lower",
 	"resident-before-% assume=nothing",
 	"resident-after-% assume=nothing",
 	"B/op better=lower",
@@ -202,7 +202,7 @@ func (s *Session) WriteHeader(w io.Writer, o host.Options) error {
 	for _, absent := range []struct {
 		what string
 		why  error
-	}{{"syscalls/op", why}, {"tlb-shootdowns/op", shootdowns}, {"hardware counters", lacks}, {"device-B/op, device-written-B/op, read-amplification", untold}} {
+	}{{"syscalls/op", why}, {"tlb-shootdowns/op", shootdowns}, {"hardware counters", lacks}, {"device-B/op, dirtied-B/op, read-amplification", untold}} {
 		if absent.why == nil {
 			continue
 		}

@@ -82,9 +82,7 @@ func (s *Session) channelTask(c Cell) (_ *task, err error) {
 			if err != nil {
 				return err
 			}
-			t.peer.CPU += report.CPU
-			t.peer.UserCPU += report.UserCPU
-			t.peer.SystemCPU += report.SystemCPU
+			t.add(report)
 			return errors.Join(workloads.Verify(report.Digest, t.want), workloads.Verify(x.consumer.Digest, answer))
 		},
 	}

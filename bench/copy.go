@@ -49,6 +49,7 @@ func (s *Session) copyTask(c Cell) (*task, error) {
 		bytes:     plan.Bytes(),
 		declared:  m.Copier.Declared(config),
 		idiomatic: m.Idiomatic,
+		writes:    true,
 		whole:     m.Whole,
 		plan:      plan,
 		want:      want,

@@ -41,6 +41,9 @@ type task struct {
 	// parts is how many times a job does what its method declares; 0 is once.
 	parts int
 
+	// writes says that the job writes a file.
+	writes bool
+
 	// loaded says that the job reads files which are in the page cache, and that no
 	// byte of them may come from the device.
 	loaded bool
@@ -151,9 +154,11 @@ func (s *Session) Run(b *testing.B, c Cell) error {
 		report(float64(used.Involuntary), "involuntary-ctxsw/op")
 		// Nothing is said of what has no file, nor where the kernel does not tell.
 		d := s.files[t.cache]
+		if used.HasDeviceBytes && t.writes && s.mapped().untold == nil {
+			report(float64(used.DeviceWritten), "dirtied-B/op")
+		}
 		if used.HasDeviceBytes && (c.Benchmark == "Device" || d != nil && d.untold == nil) {
 			report(float64(used.DeviceBytes), "device-B/op")
-			report(float64(used.DeviceWritten), "device-written-B/op")
 			if t.cache == "cold" {
 				report(float64(used.DeviceBytes)/float64(t.bytes), "read-amplification")
 			}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/alecthomas/units"
 
 	"iopath/internal/counters"
 	"iopath/internal/datafile"
+	"iopath/internal/pagecache"
 	"iopath/workloads"
 	"iopath/workloads/iomethod"
 )
@@ -70,6 +72,9 @@ func (s *Session) openTask(c Cell) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.load(paths); err != nil {
+		return nil, err
+	}
 	all := workloads.Sequential(int64(c.Files)*c.Size, int(c.Size))
 	consumer, err := workloads.NewConsumer(usualConsumer, int(c.Size))
 	if err != nil {
@@ -96,7 +101,7 @@ func (s *Session) openTask(c Cell) (*task, error) {
 		declared:  append([]string{"openat", "close"}, m.Reader.Calls...),
 		idiomatic: m.Idiomatic,
 		parts:     c.Files,
-		loaded:    true, // by the first job
+		loaded:    true,
 		close:     r.Close,
 		Job: counters.Job{
 			Begin: func() error { consumer.Reset(); return nil },
@@ -115,4 +120,24 @@ func (s *Session) openTask(c Cell) (*task, error) {
 			End: func() error { return workloads.Verify(consumer.Digest, want) },
 		},
 	}, nil
+}
+
+// load brings small files into the page cache, once a session: not as they were
+// written but as they are read, or a mapping of a file that has just been made takes
+// an eighth of the faults that it takes the next day.
+func (s *Session) load(paths []string) error {
+	if s.loaded[paths[0]] {
+		return nil
+	}
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(pagecache.Load(f), f.Close()); err != nil {
+			return err
+		}
+	}
+	s.loaded[paths[0]] = true
+	return nil
 }

@@ -20,6 +20,10 @@ import (
 // be waited for at a time than there are Ps. Workers that are threads have a P each,
 // as a program in C has.
 //
+// A worker that maps has a mapping of its own, with page tables of its own, as fio's
+// jobs have: with random orders, each worker faults in all of the file, and a program
+// that shares one mapping takes fewer faults.
+//
 // It is the process that is metered, and nothing is pinned.
 func (s *Session) parallelTask(c Cell) (_ *task, err error) {
 	m, err := c.method()

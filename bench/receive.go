@@ -37,6 +37,8 @@ func (s *Session) receiveTask(c Cell) (_ *task, err error) {
 		bytes:     c.Size,
 		declared:  m.Receiver.Declared(config),
 		idiomatic: m.Idiomatic,
+		process:   m.Idiomatic, // Go's poller has threads too
+		writes:    true,
 		whole:     m.Whole,
 		plan:      workloads.Sequential(c.Size, c.Block),
 		reference: func(*iomethod.Plan) (workloads.Digest, error) { return workloads.Digest{}, nil },
@@ -52,9 +54,7 @@ func (s *Session) receiveTask(c Cell) (_ *task, err error) {
 		Move:  func() error { return r.Receive(t.plan) },
 		End: func() error {
 			report, err := finish(source, t.plan)
-			t.peer.CPU += report.CPU
-			t.peer.UserCPU += report.UserCPU
-			t.peer.SystemCPU += report.SystemCPU
+			t.add(report)
 			return err
 		},
 	}

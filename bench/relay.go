@@ -11,9 +11,8 @@ import (
 // relayTask answers: which way from a socket to a socket is the fastest, as proxies
 // do it? A source and a receiver are processes of their own, which share a CPU where
 // there are but two. A job ends when the receiver has all the bytes; it counts and
-// verifies them. The peer whose CPU time is reported is the receiver: the source
-// does the same whatever the method, but what the receiver gets are packets of the
-// method's making.
+// verifies them. The CPU time of the two is reported as one. Where they share a CPU, it
+// is they who set the pace, and the relay's own CPU time is what tells methods apart.
 func (s *Session) relayTask(c Cell) (_ *task, err error) {
 	m, err := c.method()
 	if err != nil {
@@ -41,6 +40,7 @@ func (s *Session) relayTask(c Cell) (_ *task, err error) {
 		bytes:     c.Size,
 		declared:  m.Relay.Declared(config),
 		idiomatic: m.Idiomatic,
+		process:   m.Idiomatic, // Go's poller has threads too
 		whole:     m.Whole,
 		plan:      workloads.Sequential(c.Size, c.Block),
 		reference: func(*iomethod.Plan) (workloads.Digest, error) { return workloads.Digest{}, nil },
@@ -62,9 +62,11 @@ func (s *Session) relayTask(c Cell) (_ *task, err error) {
 	t.Job = t.received(receiver, begin, func() error { return r.Relay(t.plan) }, func() workloads.Digest { return t.want })
 	end := t.End
 	t.End = func() error {
-		if _, err := finish(source, t.plan); err != nil {
+		report, err := finish(source, t.plan)
+		if err != nil {
 			return err
 		}
+		t.add(report)
 		return end()
 	}
 	return t, nil

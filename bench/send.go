@@ -47,7 +47,7 @@ func (s *Session) sendTask(c Cell) (_ *task, err error) {
 		bytes:     d.size,
 		declared:  m.Sender.Declared(config),
 		idiomatic: m.Idiomatic,
-		process:   hasHelpers(m.Sender.Calls),
+		process:   m.Idiomatic || hasHelpers(m.Sender.Calls), // Go's poller has threads too
 		whole:     m.Whole,
 		plan:      plan,
 		want:      want,
@@ -73,6 +73,13 @@ func (s *Session) sendTask(c Cell) (_ *task, err error) {
 	return t, nil
 }
 
+// add adds what another process has used.
+func (t *task) add(r peer.Report) {
+	t.peer.CPU += r.CPU
+	t.peer.UserCPU += r.UserCPU
+	t.peer.SystemCPU += r.SystemCPU
+}
+
 // receiver starts the cell's receiver.
 func (s *Session) receiver(c Cell) (*peer.Receiver, error) {
 	dir, err := s.scratchDir()
@@ -94,9 +101,7 @@ func (t *task) received(r *peer.Receiver, begin, move func() error, want func() 
 			if err != nil {
 				return err
 			}
-			t.peer.CPU += report.CPU
-			t.peer.UserCPU += report.UserCPU
-			t.peer.SystemCPU += report.SystemCPU
+			t.add(report)
 			return workloads.Verify(report.Digest, want())
 		},
 	}

@@ -44,6 +44,7 @@ type Session struct {
 	skips []Skip
 
 	lacking map[string]error // see lacks
+	loaded  map[string]bool  // see load
 
 	deviceRate float64 // the best seen so far, in B/s: see slowEnough
 }
@@ -94,7 +95,7 @@ func newSession(ctx context.Context, o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{given: given, opt: o, files: map[string]*dataFile{}, want: map[wantKey]workloads.Digest{}, per: map[string]Options{}, countAll: true}
+	s := &Session{given: given, opt: o, files: map[string]*dataFile{}, want: map[wantKey]workloads.Digest{}, per: map[string]Options{}, loaded: map[string]bool{}, countAll: true}
 	if s.cpus, err = host.AllowedCPUs(); err != nil {
 		s.cpus = nil // then nothing is pinned
 	}

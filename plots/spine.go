@@ -181,9 +181,9 @@ func mappings() (charts []Chart) {
 		whole.Unit, whole.Log = "B/s", false
 		charts = append(charts, whole)
 		for _, phase := range []struct{ unit, what string }{
-			{"map-sec/op", "to map it"}, {"touch-sec/op", "to " + touch + " each page the first time"}, {"unmap-sec/op", "to unmap it"},
+			{"map-sec", "to map it"}, {"touch-sec", "to " + touch + " each page the first time"}, {"unmap-sec", "to unmap it"},
 		} {
-			c.Name = "map-" + touch + "-" + strings.TrimSuffix(phase.unit, "-sec/op")
+			c.Name = "map-" + touch + "-" + strings.TrimSuffix(phase.unit, "-sec")
 			c.Title, c.Unit = "How long does it take "+phase.what+"?", phase.unit
 			charts = append(charts, c)
 		}

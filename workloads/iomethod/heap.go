@@ -5,7 +5,7 @@ import "runtime"
 func init() {
 	Register(Method{
 		Name:      "heap",
-		Doc:       "Go's make([]byte, n), dropped and collected by runtime.GC each time: memory that Go has had before it clears in make, without a fault; what a collection takes grows with all that the program keeps",
+		Doc:       "Go's make([]byte, n), dropped, and collected by runtime.GC after each 16 MiB: memory that Go has had before it clears in make, without a fault; what a collection takes grows with all that the program keeps",
 		Idiomatic: true,
 		Mapper:    Role[Mapper]{New: newHeapMapper},
 	})
@@ -16,7 +16,14 @@ func init() {
 // kernel, which no program has for long, and the heap would grow without bounds.
 // debug.FreeOSMemory would give it back to the kernel as well, which Go itself does
 // in the background, and only with what it is not going to need soon.
-type heapMapper struct{ b []byte }
+type heapMapper struct {
+	b       []byte
+	dropped int // bytes since the last collection
+}
+
+// heapGarbage is how many bytes are dropped before they are collected. Go itself
+// waits for 4 MiB at least, and for as much as the program keeps (GOGC).
+const heapGarbage = 16 << 20
 
 func newHeapMapper(Config) (Mapper, error) { return &heapMapper{}, nil }
 
@@ -29,13 +36,17 @@ func (h *heapMapper) Map(n int) ([]byte, error) {
 	return h.b, nil
 }
 
-// Unmap drops them and collects them, where the caller does not keep them.
+// Unmap drops them, and collects what was dropped once it is enough.
 func (h *heapMapper) Unmap() error {
 	if h.b == nil {
 		return errUnmapped
 	}
+	h.dropped += len(h.b)
 	h.b = nil
-	runtime.GC()
+	if h.dropped >= heapGarbage {
+		h.dropped = 0
+		runtime.GC()
+	}
 	return nil
 }
 
