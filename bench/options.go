@@ -178,7 +178,7 @@ func (o *Options) Register(fs *flag.FlagSet) {
 	list(&o.Transports, "transports", "`sockets` of a send: "+strings.Join(peer.Transports, ","))
 	list(&o.Consumers, "consume", "what the reader, or the receiver of a send, does with the bytes, `consumers` (the last: a receiver alone): "+strings.Join(Consumers, ","))
 	list(&o.Syncs, "sync", "how durable a write is made, `policies`: "+strings.Join(syncs(), ","))
-	fs.Var((*numbersFlag)(&o.Threads), "threads", "how many workers read in parallel, `numbers` (default: 1, 2, 4 and so on to twice the CPUs)")
+	fs.Var((*numbersFlag)(&o.Threads), "workers", "how many workers read in parallel, `numbers` (default: 1, 2, 4 and so on to twice the CPUs)")
 	fs.Var((*blocksFlag)(&o.Blocks), "blocks", "bytes of one call, `sizes` such as 4KiB,64KiB, separated by commas")
 	fs.Float64Var(&o.Rate, "rate", 0, "time blocks that are due at this `rate` a second, each from when it was due (default: each after the one before)")
 	o.RegisterPlaces(fs)
@@ -445,18 +445,18 @@ func (o *Options) checkFile(blocks []int) error {
 	if o.Size != 0 || o.Dir != "" {
 		return usage("-file stands for the data files: leave out -size and -dir")
 	}
-	f, err := os.Open(o.File)
+	st, err := os.Stat(o.File) // and not Open, which waits for a FIFO's writer
 	if err != nil {
 		return usage("-file: %w (name a file that you may read)", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return usage("-file: %w", err)
 	}
 	if !st.Mode().IsRegular() {
 		return usage("-file %s is not a regular file: %s (name a file)", o.File, st.Mode())
 	}
+	f, err := os.Open(o.File)
+	if err != nil {
+		return usage("-file: %w (name a file that you may read)", err)
+	}
+	f.Close()
 	o.Size = st.Size()
 	if o.Size == 0 {
 		return usage("-file %s is empty (name a file of at least one block)", o.File)

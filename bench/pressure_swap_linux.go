@@ -12,7 +12,10 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/alecthomas/units"
 	"golang.org/x/sys/unix"
+
+	"iopath/internal/host"
 )
 
 // A swap file that was made for a run has the run's process in its name, so that what
@@ -37,6 +40,10 @@ func ensureSwap(ctx context.Context, dir string, size int64) (off func() error, 
 	path, err := filepath.Abs(filepath.Join(dir, swapPrefix+strconv.Itoa(os.Getpid())+swapSuffix))
 	if err != nil {
 		return nil, err
+	}
+	if free, err := host.FreeSpace(dir); err == nil && free < size {
+		return nil, usage("make the swap file in %s: it needs %s and %s is free (take a smaller -swap, or another place with -dir)",
+			dir, units.Base2Bytes(size), units.Base2Bytes(free).Round(1))
 	}
 	if err := makeSwap(ctx, path, size); err != nil {
 		return nil, errors.Join(err, os.Remove(path))

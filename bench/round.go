@@ -35,6 +35,16 @@ type Unfit struct {
 func (u *Unfit) Error() string { return "the process is not fit for more cells: " + u.cause.Error() }
 func (u *Unfit) Unwrap() error { return u.cause }
 
+// SetBenchTime sets how long a cell is timed, in the syntax of go test -benchtime. An
+// error matches [ErrUsage].
+func SetBenchTime(s string) error {
+	testing.Init()
+	if err := flag.Set("test.benchtime", s); err != nil {
+		return usage("-benchtime %s: %w (write it as 200ms or 3x)", s, err)
+	}
+	return nil
+}
+
 // RunRound reads a round from in and writes its results to out, in the Go
 // benchmark format, as they come. A cell without a result is a line that starts
 // with "# failed:" or "# skipped:". The error may be an [*Unfit].
@@ -43,9 +53,8 @@ func RunRound(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&r); err != nil {
 		return fmt.Errorf("read the round: %w", err)
 	}
-	testing.Init()
-	if err := flag.Set("test.benchtime", r.BenchTime); err != nil {
-		return fmt.Errorf("time a cell for %q: %w", r.BenchTime, err)
+	if err := SetBenchTime(r.BenchTime); err != nil {
+		return err
 	}
 	s, err := Open(ctx, r.Options)
 	if err != nil {

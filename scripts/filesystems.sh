@@ -4,14 +4,14 @@
 # read past the page cache (otherwise "cold" would be the cache of the file beneath),
 # and is gone at the end. Needs root.
 #
-#   scripts/filesystems.sh [-f ext4,xfs,btrfs,tmpfs] [-s 4GiB] [-d DIR] [-o RESULTS] [-n NAME] [FLAG...]
+#   scripts/filesystems.sh [-f ext4,xfs,btrfs,tmpfs] [-s 4GiB] [-d DIR] [-o RESULTS] [-n NAME] [-- FLAG...]
 #
 #   -f  which filesystems; one without its mkfs is skipped
 #   -s  size of each; -d where their files are (default: .iopath)
 #   -o  directory of the results (default: results), -n the machine's name in them
 #
-# FLAG... are flags of iopath bench; without any, a profile of warm reads, cold reads
-# and writes by a few methods.
+# FLAG..., behind two hyphens, are flags of iopath bench (-- -workloads copy -rounds 6);
+# without any, reads and writes by a few methods.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

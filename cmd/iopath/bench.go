@@ -99,6 +99,9 @@ func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 	if o.benchTime == "" {
 		o.benchTime = profile.BenchTime
 	}
+	if err := bench.SetBenchTime(o.benchTime); err != nil {
+		return err
+	}
 	if o.seed == 0 {
 		o.seed = rand.Uint64()
 	}
@@ -153,7 +156,13 @@ func (o *benchOptions) create(profile bench.Profile) (dir string, out *os.File, 
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", nil, usage("make the run's directory: %w (choose another place with -results)", err)
 	}
-	if err := os.Mkdir(dir, 0o755); errors.Is(err, fs.ErrExist) {
+	err = os.Mkdir(dir, 0o755)
+	for again := 2; errors.Is(err, fs.ErrExist) && o.run == ""; again++ {
+		// Another run began in the same second.
+		dir = filepath.Join(o.results, machine, fmt.Sprintf("%s-%d", run, again))
+		err = os.Mkdir(dir, 0o755)
+	}
+	if errors.Is(err, fs.ErrExist) {
 		return "", nil, usage("run %s exists (choose another name with -run)", dir)
 	} else if err != nil {
 		return "", nil, usage("make the run's directory: %w (choose another place with -results)", err)
@@ -178,7 +187,7 @@ func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writ
 	defer s.Close()
 	cells, skips := s.Cells()
 	if len(cells) == 0 {
-		var why []string
+		why := []string{"none of -methods can do one of -workloads (see iopath methods)"}
 		for _, skip := range skips {
 			why = append(why, skip.String())
 		}

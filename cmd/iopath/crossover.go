@@ -88,6 +88,9 @@ func (o *crossoverOptions) do(ctx context.Context, stdout, stderr io.Writer) err
 		return usage("-a %s, -b %s: want two methods", o.a, o.b)
 	}
 	contest, err := bench.OpenContest(ctx, o.Options, o.a, o.b)
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: no size was tried", errInterrupted)
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,7 +108,7 @@ func (t tree) newIn(parent string, version int, limit Limit) (*Group, error) {
 	err := t.mkdir(g.dir)
 	if err != nil {
 		g.dir = ""
-	} else if err = g.limit(limit); err == nil {
+	} else if err = errors.Join(g.limit(limit), g.holds(limit.Memory)); err == nil {
 		g.before, err = g.read()
 	}
 	if err != nil {
@@ -128,6 +129,35 @@ func (t tree) sweep(parent string) {
 			t.rmdir(filepath.Join(parent, e.Name()))
 		}
 	}
+}
+
+// holds checks that none of the groups above has a lower limit, which would be the one
+// that is met.
+func (g *Group) holds(memory int64) error {
+	lowest := int64(math.MaxInt64)
+	if g.version == 2 {
+		for dir := filepath.Dir(g.dir); ; dir = filepath.Dir(dir) {
+			text, err := os.ReadFile(filepath.Join(dir, "memory.max"))
+			if err != nil {
+				break // the root has none
+			}
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
+				lowest = min(lowest, n)
+			}
+		}
+	} else if stat, err := os.ReadFile(filepath.Join(g.dir, "memory.stat")); err == nil {
+		for line := range strings.Lines(string(stat)) {
+			if digits, ok := strings.CutPrefix(strings.TrimSpace(line), "hierarchical_memory_limit "); ok {
+				if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
+					lowest = n
+				}
+			}
+		}
+	}
+	if lowest < memory {
+		return fmt.Errorf("limit the memory to %d bytes: the group that we are in has %d (take a smaller -limit)", memory, lowest)
+	}
+	return nil
 }
 
 func (g *Group) limit(l Limit) error {
