@@ -72,10 +72,23 @@ func (s *Session) count(c Cell, t *task) (calls counters.Calls, err error) {
 		if err != nil {
 			return calls, fmt.Errorf("count the system calls: %w", err)
 		}
-		if err = calls.Over(max(t.parts, 1)).Prove(t.declared); err == nil || !t.idiomatic || try == countTries {
+		if err = t.prove(calls); err == nil || !t.idiomatic || try == countTries {
 			return calls, err
 		}
 	}
+}
+
+// prove proves the path of a job that made those calls.
+func (t *task) prove(calls counters.Calls) error {
+	if err := calls.Over(max(t.parts, 1)).Prove(t.declared); err != nil {
+		return err
+	}
+	for _, name := range t.each {
+		if want := t.plan.Pieces(); calls.ByName[name] < float64(want) {
+			return fmt.Errorf("%w: %s(2) is due after each of %d pieces; seen: %s", counters.ErrPath, name, want, calls)
+		}
+	}
+	return nil
 }
 
 // warmUp brings the file into its state and runs the first job, as before the

@@ -174,6 +174,9 @@ func (w *mapWork) cycle() error {
 		return err
 	}
 	mapped := time.Now()
+	if len(b) != w.size {
+		return fmt.Errorf("%w: %d bytes of memory, want %d", workloads.ErrVerification, len(b), w.size)
+	}
 	w.touch(b)
 	touched := time.Now()
 	if err := w.mapper.Unmap(); err != nil {

@@ -25,6 +25,7 @@ type task struct {
 	bytes     int64        // moved by a job; 0: the job has no throughput
 	declared  []string     // system calls that the job must be seen to make
 	sometimes []string     // others that are its own: see iomethod.Role
+	each      []string     // those of declared that it must make once a piece
 	idiomatic bool         // see iomethod.Method
 	peer      *peer.Report // CPU times added up by End; nil without a peer
 	close     func() error

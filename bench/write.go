@@ -58,6 +58,12 @@ func (s *Session) writeTask(c Cell) (_ *task, err error) {
 		reference: func(*iomethod.Plan) (workloads.Digest, error) { return workloads.Digest{}, nil },
 		close:     func() error { return errors.Join(w.Close(), file.close()) },
 	}
+	switch config.Sync {
+	case iomethod.SyncBlock, iomethod.SyncAsync, iomethod.SyncRange:
+		if m.Writer.Also != nil {
+			t.each = m.Writer.Also(config)
+		}
+	}
 	nothing := func() error { return nil }
 	t.Job = counters.Job{
 		Begin: nothing,

@@ -64,7 +64,14 @@ func newReceiving(kind string) (jobFunc, error) {
 		if skipped, err := drain(skip); err != nil || skipped.Bytes < skip {
 			return workloads.Digest{}, err
 		}
-		return take(n)
+		d, err := take(n)
+		if err != nil {
+			return d, err
+		}
+		// What the sender sent too much would be taken for the next job's.
+		surplus, err := unix.IoctlGetInt(dataFD, unix.TIOCINQ)
+		d.Bytes += int64(surplus)
+		return d, os.NewSyscallError("ioctl TIOCINQ", err)
 	}, nil
 }
 
