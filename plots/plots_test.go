@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -458,4 +459,33 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Where there is one x, each series has a row, the highest on top, under its ceiling.
+func TestRows(t *testing.T) {
+	var text strings.Builder
+	for round := range 6 {
+		for method, rate := range map[string]float64{"mmap+kept": 30, "mmap": 10, "pread": 6, "read": 5} {
+			fmt.Fprintf(&text, "BenchmarkRead/pattern=rand/cache=warm/size=1MiB/block=64KiB/method=%s 1 %v MB/s\n", method, rate*1e3*(1+0.02*float64(round)))
+		}
+		fmt.Fprintln(&text, "BenchmarkCeiling/pattern=rand/size=1MiB/block=64KiB 1 21000 MB/s")
+	}
+	r := read(t, text.String())
+	i := slices.IndexFunc(Spine(), func(c Chart) bool { return c.Name == "read-rand-warm-throughput" })
+	d, err := Spine()[i].collect(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for _, s := range d.series {
+		rows = append(rows, s.name)
+	}
+	if want := []string{"mmap+kept", "mmap", "pread", "read"}; !d.inRows() || !slices.Equal(rows, want) || len(d.ceils) != 1 {
+		t.Errorf("in rows: %v, %q under %d ceilings; want rows %q under one", d.inRows(), rows, len(d.ceils), want)
+	}
+	var svg bytes.Buffer
+	if _, err := d.render("svg").WriteTo(&svg); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "rows.svg", svg.Bytes())
 }
