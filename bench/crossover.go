@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -72,7 +73,10 @@ func (c *Contest) Pairs(ctx context.Context, size int64, n int) (cells [2]Cell, 
 			})
 		})
 	}()
-	return cells, took, <-ended
+	if err = <-ended; errors.Is(err, pagecache.ErrNotWarm) {
+		clear(c.s.loaded)
+	}
+	return cells, took, err
 }
 
 func timeInTurn(ctx context.Context, tasks [2]*task, n int) (took [2][]time.Duration, err error) {

@@ -120,6 +120,9 @@ func registered() (names []string) {
 
 func TestEveryCell(t *testing.T) {
 	o := Options{Profile: "paths", Dir: disk(t), Size: 1 << 20, Methods: registered(), Patterns: []string{"seq", "rand", appending}, Threads: []int{2}}
+	if testing.Short() {
+		o.Patterns, o.Syncs = []string{"rand", appending}, []string{"none", "end"}
+	}
 	s := open(t, o)
 	cells, skips := s.Cells()
 	t.Logf("%d cells, skipped: %v", len(cells), skips)

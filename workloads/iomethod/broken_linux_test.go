@@ -515,8 +515,18 @@ func refuseUnix(c iomethod.Config) (*os.File, error) {
 // forget keeps what was leaked from the garbage collector, which would close it.
 var forget []*os.File
 
+// notShort skips what tests the cases, and not the methods: the race detector's run,
+// which is a short one, has nothing to say of that.
+func notShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("flaws on purpose: run without -short")
+	}
+}
+
 // A conformance test that cannot fail proves nothing.
 func TestConformanceCatches(t *testing.T) {
+	notShort(t)
 	t.Cleanup(func() {
 		for _, f := range forget {
 			f.Close()

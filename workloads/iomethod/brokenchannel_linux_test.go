@@ -308,6 +308,7 @@ var channelFlaws = []channelFlaw{
 }
 
 func TestChannelConformanceCatches(t *testing.T) {
+	notShort(t)
 	t.Cleanup(func() {
 		for _, f := range forget {
 			f.Close()

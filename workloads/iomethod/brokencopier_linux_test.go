@@ -256,6 +256,7 @@ var copierFlaws = []copierFlaw{
 }
 
 func TestConformanceCatchesCopiers(t *testing.T) {
+	notShort(t)
 	t.Cleanup(func() {
 		for _, f := range forget {
 			f.Close()
@@ -520,6 +521,7 @@ func forgotten(b *brokenMapper) error {
 }
 
 func TestConformanceCatchesMappers(t *testing.T) {
+	notShort(t)
 	t.Cleanup(func() {
 		for _, f := range forget {
 			f.Close()

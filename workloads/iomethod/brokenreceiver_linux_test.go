@@ -400,6 +400,7 @@ var socketFlaws = []socketFlaw{
 }
 
 func TestConformanceCatchesReceiversAndRelays(t *testing.T) {
+	notShort(t)
 	t.Cleanup(func() {
 		for _, f := range forget {
 			f.Close()

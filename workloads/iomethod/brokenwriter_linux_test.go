@@ -300,6 +300,7 @@ var unseen = []string{"allocations", "read-only target", "full filesystem", "ful
 	"sync=end leaves no dirty page", "sync=dsync leaves no dirty page"}
 
 func TestConformanceCatchesWriters(t *testing.T) {
+	notShort(t)
 	t.Cleanup(func() {
 		for _, f := range forget {
 			f.Close()

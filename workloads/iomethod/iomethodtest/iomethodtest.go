@@ -27,6 +27,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -67,6 +68,9 @@ func Method(t *testing.T, m iomethod.Method) {
 	}
 	for _, c := range Cases(m) {
 		t.Run(c.Name, func(t *testing.T) {
+			if testing.Short() && c.isLong() {
+				t.Skip("one of many stretches: run without -short")
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			err := c.Run(ctx, t.TempDir())
@@ -114,6 +118,17 @@ func Cases(m iomethod.Method) []Case {
 		cases = append(cases, channelCases(m)...)
 	}
 	return cases
+}
+
+// isLong reports whether the case is a stretch that others stand for in a short test.
+func (c Case) isLong() bool {
+	name := c.Name[strings.LastIndex(c.Name, "/")+1:]
+	for _, s := range stretches() {
+		if s.name == name {
+			return name != wholePages && name != "whole file" && name != "random order" && name != "two jobs"
+		}
+	}
+	return false
 }
 
 // Run runs the case, with its files in dir. The error says what was found, with
