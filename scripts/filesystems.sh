@@ -43,7 +43,7 @@ for tool in losetup mount umount truncate go; do
 done
 
 mkdir -p "$dir"
-work=$(mktemp -d "$dir/filesystems.XXXXXX")
+work=$(mktemp -d -p "$dir")
 work=$(cd "$work" && pwd)
 loop=
 clean() {
