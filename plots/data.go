@@ -7,6 +7,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/perf/benchunit"
@@ -61,6 +62,15 @@ type point struct {
 	x   int // index of data.xs
 	fig summary.Figure
 	raw []float64
+}
+
+// sheet implements [Drawing].
+func (c Chart) sheet(results *summary.Results) (*sheet, error) {
+	d, err := c.collect(results)
+	if err != nil {
+		return nil, err
+	}
+	return d.sheet(), nil
 }
 
 func (c Chart) collect(results *summary.Results) (*data, error) {
@@ -161,6 +171,32 @@ func (c Chart) collect(results *summary.Results) (*data, error) {
 	}
 	d.caption = caption(results, d, used)
 	return d, nil
+}
+
+// points are the figures behind the picture, in units of the y axis.
+func (d *data) points() [][]string {
+	t := [][]string{{"series", strings.TrimLeft(d.chart.X, "/."), d.yLabel, "lo", "hi", "n"}}
+	row := func(name string, p point) {
+		lo, hi := "", ""
+		if p.fig.Interval {
+			lo, hi = number(p.fig.Lo/d.yScale), number(p.fig.Hi/d.yScale)
+		}
+		t = append(t, []string{name, d.xs[p.x], number(p.fig.Value / d.yScale), lo, hi, strconv.Itoa(p.fig.N)})
+	}
+	for _, s := range d.series {
+		for _, p := range s.points {
+			row(s.name, p)
+		}
+	}
+	for _, c := range d.ceils {
+		for _, p := range c.points {
+			row(c.name, p)
+		}
+	}
+	for _, f := range d.floors {
+		t = append(t, []string{"floor: " + f.name, "", number(f.value / d.yScale), "", "", ""})
+	}
+	return t
 }
 
 func newPoint(cell *summary.Cell, unit string, x int) point {

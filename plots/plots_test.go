@@ -38,36 +38,20 @@ func bench(t testing.TB) *summary.Results {
 	return r
 }
 
-// table writes the points behind a chart.
-func (d *data) table() string {
+// text writes what a sheet shows.
+func (s *sheet) text() string {
 	var b strings.Builder
-	row := func(name string, p point) {
-		fmt.Fprintf(&b, "%s\t%s\t%.6g", name, d.xs[p.x], p.fig.Value/d.yScale)
-		if p.fig.Interval {
-			fmt.Fprintf(&b, "\t%.6g\t%.6g", p.fig.Lo/d.yScale, p.fig.Hi/d.yScale)
-		} else {
-			b.WriteString("\t-\t-")
-		}
-		fmt.Fprintf(&b, "\tn=%d\n", p.fig.N)
-	}
-	fmt.Fprintf(&b, "%s\n%s\n", d.chart.Title, d.yLabel)
-	for _, s := range d.series {
-		for _, p := range s.points {
-			row(s.name, p)
+	fmt.Fprintln(&b, s.title)
+	for i, row := range s.points {
+		fmt.Fprintln(&b, strings.Join(row, "\t"))
+		if i > 0 && len(row) != len(s.points[0]) {
+			fmt.Fprintf(&b, "(a row of %d, the heading has %d)\n", len(row), len(s.points[0]))
 		}
 	}
-	for _, c := range d.ceils {
-		for _, p := range c.points {
-			row(c.name, p)
-		}
-	}
-	for _, f := range d.floors {
-		fmt.Fprintf(&b, "floor: %s\t%.6g\n", f.name, f.value/d.yScale)
-	}
-	for _, n := range d.notes {
+	for _, n := range strings.Split(s.notes, "\n") {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}
-	fmt.Fprintf(&b, "caption: %s\n", d.caption)
+	fmt.Fprintf(&b, "caption: %s\n", s.caption)
 	return b.String()
 }
 
@@ -91,16 +75,16 @@ func golden(t *testing.T, name string, got []byte) {
 func TestSpine(t *testing.T) {
 	r := bench(t)
 	dir := t.TempDir()
-	paths, err := Draw(r, dir, "svg")
+	paths, err := Spine().Draw(r, dir, "svg")
 	if err != nil {
 		t.Fatal(err)
 	}
-	inPNG, err := Spine()[0].Draw(r, dir, "png") // one is enough: they take time
+	more, err := Spine()[:1].Draw(r, dir, "png", "pdf", "csv") // one is enough: they take time
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths = append(paths, inPNG...)
-	if got, want := len(paths), 32+1; got != want { // none of sparse reads
+	paths = append(paths, more...)
+	if got, want := len(paths), 32+3; got != want { // none of sparse reads
 		t.Errorf("Draw wrote %d files, want %d", got, want)
 	}
 	entries, err := os.ReadDir(dir)
@@ -113,14 +97,14 @@ func TestSpine(t *testing.T) {
 
 	var points strings.Builder
 	for _, c := range Spine() {
-		d, err := c.collect(r)
+		s, err := c.sheet(r)
 		if errors.Is(err, ErrNoData) {
 			continue
 		}
 		if err != nil {
-			t.Fatalf("%s: %v", c.Name, err)
+			t.Fatalf("%s: %v", c.About().Name, err)
 		}
-		fmt.Fprintf(&points, "== %s\n%s", c.Name, d.table())
+		fmt.Fprintf(&points, "== %s\n%s", c.About().Name, s.text())
 	}
 	golden(t, "spine.points", []byte(points.String()))
 
@@ -132,7 +116,7 @@ func TestSpine(t *testing.T) {
 		golden(t, name+".svg", svg)
 	}
 	again := t.TempDir()
-	twice, err := Spine()[0].Draw(bench(t), again)
+	twice, err := Spine()[:1].Draw(bench(t), again, "svg", "png", "pdf", "csv")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,8 +130,8 @@ func TestSpine(t *testing.T) {
 	}
 }
 
-// lines makes result lines: for each name, n equal ones.
-func lines(n int, value string, names ...string) string {
+// resultLines makes result lines: for each name, n equal ones.
+func resultLines(n int, value string, names ...string) string {
 	var b strings.Builder
 	for range n {
 		for _, name := range names {
@@ -159,7 +143,7 @@ func lines(n int, value string, names ...string) string {
 
 // TestExtremes draws what is unusual and checks that each file is whole.
 func TestExtremes(t *testing.T) {
-	chart := Chart{Name: "c", Title: "What?", X: "/block", Series: "/method", Unit: "calls/op"}
+	chart := Chart{Headline: Headline{Name: "c", Title: "What?"}, X: "/block", Series: "/method", Unit: "calls/op"}
 	var forty, sizes []string
 	for i := range 40 {
 		forty = append(forty, fmt.Sprintf("R/block=4KiB/method=m%d", i), fmt.Sprintf("R/block=8KiB/method=m%d", i))
@@ -170,34 +154,34 @@ func TestExtremes(t *testing.T) {
 		log        bool
 		want       string // a part of the points, notes or caption
 	}{
-		{"one point", lines(1, "5 calls/op", "R/block=4KiB/method=m"), false, "single measurements"},
-		{"one point, log", lines(1, "5 calls/op", "R/block=4KiB/method=m"), true, "m\t4KiB\t5\t-\t-\tn=1"},
-		{"all zero", lines(6, "0 calls/op", "R/block=4KiB/method=m"), false, "m\t4KiB\t0\t0\t0\tn=6"},
-		{"all zero, log", lines(6, "0 calls/op", "R/block=4KiB/method=m"), true, "m\t4KiB\t0\t0\t0\tn=6"},
-		{"some zero, log", lines(6, "0 calls/op", "R/block=4KiB/method=m") + lines(6, "7 calls/op", "R/block=8KiB/method=m"), true, "m\t8KiB\t7"},
-		{"interval down to zero, log", lines(2, "0 calls/op", "R/block=4KiB/method=m") + lines(5, "9 calls/op", "R/block=4KiB/method=m"), true, "m\t4KiB\t9\t0\t9"},
-		{"negative", lines(6, "-3 calls/op", "R/block=4KiB/method=m"), false, "m\t4KiB\t-3"},
-		{"one negative, log", lines(1, "-3 calls/op", "R/block=4KiB/method=m") + lines(1, "3 calls/op", "R/block=8KiB/method=m"), true, "note: m at 4 KiB is negative"},
-		{"forty methods", lines(6, "5 calls/op", forty...), false, "m39\t8KiB"},
-		{"forty sizes", lines(6, "5 calls/op", sizes...), false, "m\t1039"},
-		{"a name of sixty", lines(6, "5 calls/op", "R/block=4KiB/method="+strings.Repeat("W", 60)), false, strings.Repeat("W", 60)},
-		{"a name of thousands", lines(6, "5 calls/op", "R/block="+strings.Repeat("b", 5000)+"/method="+strings.Repeat("W", 5000)), false, "caption"},
-		{"markup and letters of the world", lines(6, "5 calls/op", `R/block=<b>&"'/method=日本</text><script>ж`), false, "caption"},
-		{"huge", lines(1, "1e308 calls/op", "R/block=4KiB/method=m") + lines(1, "1e299 calls/op", "R/block=8KiB/method=m"), false, "note: m at 4 KiB is beyond"},
-		{"tiny", lines(1, "1e-320 calls/op", "R/block=4KiB/method=m"), false, "m\t4KiB"},
-		{"tiny, log", lines(1, "1e-320 calls/op", "R/block=4KiB/method=m") + lines(1, "1e299 calls/op", "R/block=8KiB/method=m"), true, "m\t4KiB"},
-		{"Inf and NaN beside figures", lines(1, "+Inf calls/op", "R/block=4KiB/method=m") + lines(1, "NaN calls/op", "R/block=4KiB/method=m") + lines(1, "2 calls/op", "R/block=4KiB/method=m"), true, "n=1"},
-		{"x of 1e308", lines(1, "2 calls/op", "R/block=-1e308/method=m", "R/block=1e308/method=m"), false, "caption"},
-		{"two sizes meet", lines(6, "2 calls/op", "R/size=1GiB/block=4KiB/method=m", "R/size=2GiB/block=4KiB/method=m"), false, "m size=2GiB"},
+		{"one point", resultLines(1, "5 calls/op", "R/block=4KiB/method=m"), false, "single measurements"},
+		{"one point, log", resultLines(1, "5 calls/op", "R/block=4KiB/method=m"), true, "m\t4KiB\t5\t\t\t1"},
+		{"all zero", resultLines(6, "0 calls/op", "R/block=4KiB/method=m"), false, "m\t4KiB\t0\t0\t0\t6"},
+		{"all zero, log", resultLines(6, "0 calls/op", "R/block=4KiB/method=m"), true, "m\t4KiB\t0\t0\t0\t6"},
+		{"some zero, log", resultLines(6, "0 calls/op", "R/block=4KiB/method=m") + resultLines(6, "7 calls/op", "R/block=8KiB/method=m"), true, "m\t8KiB\t7"},
+		{"interval down to zero, log", resultLines(2, "0 calls/op", "R/block=4KiB/method=m") + resultLines(5, "9 calls/op", "R/block=4KiB/method=m"), true, "m\t4KiB\t9\t0\t9"},
+		{"negative", resultLines(6, "-3 calls/op", "R/block=4KiB/method=m"), false, "m\t4KiB\t-3"},
+		{"one negative, log", resultLines(1, "-3 calls/op", "R/block=4KiB/method=m") + resultLines(1, "3 calls/op", "R/block=8KiB/method=m"), true, "note: m at 4 KiB is negative"},
+		{"forty methods", resultLines(6, "5 calls/op", forty...), false, "m39\t8KiB"},
+		{"forty sizes", resultLines(6, "5 calls/op", sizes...), false, "m\t1039"},
+		{"a name of sixty", resultLines(6, "5 calls/op", "R/block=4KiB/method="+strings.Repeat("W", 60)), false, strings.Repeat("W", 60)},
+		{"a name of thousands", resultLines(6, "5 calls/op", "R/block="+strings.Repeat("b", 5000)+"/method="+strings.Repeat("W", 5000)), false, "caption"},
+		{"markup and letters of the world", resultLines(6, "5 calls/op", `R/block=<b>&"'/method=日本</text><script>ж`), false, "caption"},
+		{"huge", resultLines(1, "1e308 calls/op", "R/block=4KiB/method=m") + resultLines(1, "1e299 calls/op", "R/block=8KiB/method=m"), false, "note: m at 4 KiB is beyond"},
+		{"tiny", resultLines(1, "1e-320 calls/op", "R/block=4KiB/method=m"), false, "m\t4KiB"},
+		{"tiny, log", resultLines(1, "1e-320 calls/op", "R/block=4KiB/method=m") + resultLines(1, "1e299 calls/op", "R/block=8KiB/method=m"), true, "m\t4KiB"},
+		{"Inf and NaN beside figures", resultLines(1, "+Inf calls/op", "R/block=4KiB/method=m") + resultLines(1, "NaN calls/op", "R/block=4KiB/method=m") + resultLines(1, "2 calls/op", "R/block=4KiB/method=m"), true, "n=1"},
+		{"x of 1e308", resultLines(1, "2 calls/op", "R/block=-1e308/method=m", "R/block=1e308/method=m"), false, "caption"},
+		{"two sizes meet", resultLines(6, "2 calls/op", "R/size=1GiB/block=4KiB/method=m", "R/size=2GiB/block=4KiB/method=m"), false, "m size=2GiB"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := chart
 			c.Log = tt.log
-			d, err := c.collect(read(t, tt.text))
+			d, err := c.sheet(read(t, tt.text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := d.table(); !strings.Contains(got, tt.want) {
+			if got := d.text(); !strings.Contains(got, tt.want) {
 				t.Errorf("points are\n%swant %q in them", got, tt.want)
 			}
 			page := d.layout()
@@ -241,9 +225,9 @@ func TestExtremes(t *testing.T) {
 // TestBounds draws ceilings and floors, each where it belongs.
 func TestBounds(t *testing.T) {
 	const cells = "R/block=4KiB/method=m-2"
-	chart := Chart{Name: "c", Title: "What?", X: "/block", Series: "/method", Unit: "B/s",
+	chart := Chart{Headline: Headline{Name: "c", Title: "What?"}, X: "/block", Series: "/method", Unit: "B/s",
 		Filter: ".name:R", Ceiling: ".name:Top", CeilingLabel: "device", CeilingBy: []string{"/consume", "/gomaxprocs"}}
-	floors := Chart{Name: "c", Title: "What?", X: "/block", Series: "/method", Unit: "p50-ns", Y: "time per block, p50", Log: true,
+	floors := Chart{Headline: Headline{Name: "c", Title: "What?"}, X: "/block", Series: "/method", Unit: "p50-ns", Y: "time per block, p50", Log: true,
 		Filter: ".name:R", Floors: []Floor{{".name:Floor /what:a", "ns/op", "a call"}, {".name:Floor /what:b", "ns/op", "b"}}}
 	for _, tt := range []struct {
 		name, text string
@@ -251,30 +235,30 @@ func TestBounds(t *testing.T) {
 		want       []string
 		not        string
 	}{
-		{"by block", lines(1, "10 MB/s", cells) + lines(1, "20 MB/s", "Top/block=4KiB-2") + lines(1, "25 MB/s", "Top/block=8KiB-2"), chart,
-			[]string{"ceiling (device)\t4KiB\t19.0735\t-\t-\tn=1"}, "23.8"},
-		{"of another GOMAXPROCS", lines(1, "10 MB/s", cells) + lines(1, "20 MB/s", "Top/block=4KiB"), chart, nil, "ceiling"},
-		{"of another consumer", lines(1, "10 MB/s", cells) + lines(1, "20 MB/s", "Top/consume=touch/block=4KiB-2"), chart, nil, "ceiling"},
-		{"a line for each consumer", lines(1, "10 MB/s", cells, "R/consume=touch/block=4KiB/method=m-2") + lines(1, "20 MB/s", "Top/block=4KiB-2", "Top/consume=touch/block=4KiB-2"), chart,
+		{"by block", resultLines(1, "10 MB/s", cells) + resultLines(1, "20 MB/s", "Top/block=4KiB-2") + resultLines(1, "25 MB/s", "Top/block=8KiB-2"), chart,
+			[]string{"ceiling (device)\t4KiB\t19.0735\t\t\t1"}, "23.8"},
+		{"of another GOMAXPROCS", resultLines(1, "10 MB/s", cells) + resultLines(1, "20 MB/s", "Top/block=4KiB"), chart, nil, "ceiling"},
+		{"of another consumer", resultLines(1, "10 MB/s", cells) + resultLines(1, "20 MB/s", "Top/consume=touch/block=4KiB-2"), chart, nil, "ceiling"},
+		{"a line for each consumer", resultLines(1, "10 MB/s", cells, "R/consume=touch/block=4KiB/method=m-2") + resultLines(1, "20 MB/s", "Top/block=4KiB-2", "Top/consume=touch/block=4KiB-2"), chart,
 			[]string{"ceiling (device)\t4KiB", "ceiling (device) consume=touch\t4KiB"}, "gomaxprocs"},
-		{"the highest of many", lines(1, "10 MB/s", cells) + lines(1, "15 MB/s", "Top/block=4KiB/depth=1-2") + lines(1, "20 MB/s", "Top/block=4KiB/depth=32-2"), chart,
+		{"the highest of many", resultLines(1, "10 MB/s", cells) + resultLines(1, "15 MB/s", "Top/block=4KiB/depth=1-2") + resultLines(1, "20 MB/s", "Top/block=4KiB/depth=32-2"), chart,
 			[]string{"ceiling (device)\t4KiB\t19.0735"}, "14.3"},
-		{"far above", lines(1, "10 MB/s", cells) + lines(1, "31 MB/s", "Top/block=4KiB-2"), chart,
+		{"far above", resultLines(1, "10 MB/s", cells) + resultLines(1, "31 MB/s", "Top/block=4KiB-2"), chart,
 			[]string{"note: The ceiling (device) is not drawn, as it would press the rest: 29.6 MiB/s at 4 KiB."}, "ceiling (device)\t"},
-		{"floors near and far", lines(6, "500 p50-ns", cells) + lines(6, "51 ns/op", "Floor/what=a") + lines(6, "49 ns/op", "Floor/what=b"), floors,
-			[]string{"time per block, p50 (ns)", "floor: a call 51 ns\t51", "note: Floors far from this chart: b 49 ns."}, "floor: b"},
-		{"a floor above", lines(6, "500 p50-ns", cells) + lines(6, "5000 ns/op", "Floor/what=b"), floors, []string{"floor: b 5 µs\t5000"}, "far"},
-		{"no floors measured", lines(6, "500 p50-ns", cells), floors, nil, "floor"},
-		{"a warm file inside the cache", "llc: 32MiB\n" + lines(1, "10 MB/s", "R/cache=warm/size=16MiB/block=4KiB/method=m"), chart,
+		{"floors near and far", resultLines(6, "500 p50-ns", cells) + resultLines(6, "51 ns/op", "Floor/what=a") + resultLines(6, "49 ns/op", "Floor/what=b"), floors,
+			[]string{"time per block, p50 (ns)", "floor: a call 51 ns\t\t51", "note: Floors far from this chart: b 49 ns."}, "floor: b"},
+		{"a floor above", resultLines(6, "500 p50-ns", cells) + resultLines(6, "5000 ns/op", "Floor/what=b"), floors, []string{"floor: b 5 µs\t\t5000"}, "far"},
+		{"no floors measured", resultLines(6, "500 p50-ns", cells), floors, nil, "floor"},
+		{"a warm file inside the cache", "llc: 32MiB\n" + resultLines(1, "10 MB/s", "R/cache=warm/size=16MiB/block=4KiB/method=m"), chart,
 			[]string{"file 16 MiB = 0.5 × last-level cache (32 MiB): the cache's speed, not memory's"}, ""},
-		{"a cold file of that size", "llc: 32MiB\n" + lines(1, "10 MB/s", "R/cache=cold/size=16MiB/block=4KiB/method=m"), chart, nil, "not memory's"},
+		{"a cold file of that size", "llc: 32MiB\n" + resultLines(1, "10 MB/s", "R/cache=cold/size=16MiB/block=4KiB/method=m"), chart, nil, "not memory's"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d, err := tt.chart.collect(read(t, tt.text))
+			d, err := tt.chart.sheet(read(t, tt.text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := d.table()
+			got := d.text()
 			for _, want := range tt.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("points are\n%swant %q in them", got, want)
@@ -295,8 +279,8 @@ func TestBounds(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	r := read(t, lines(1, "5 calls/op", "R/block=4KiB/method=m")+lines(1, "-5 faults/op", "R/block=4KiB/method=m"))
-	ok := Chart{Name: "c", X: "/block", Series: "/method", Unit: "calls/op"}
+	r := read(t, resultLines(1, "5 calls/op", "R/block=4KiB/method=m")+resultLines(1, "-5 faults/op", "R/block=4KiB/method=m"))
+	ok := Chart{Headline: Headline{Name: "c"}, X: "/block", Series: "/method", Unit: "calls/op"}
 	with := func(change func(*Chart)) Chart {
 		c := ok
 		change(&c)
@@ -315,12 +299,12 @@ func TestErrors(t *testing.T) {
 		{"negative on log", with(func(c *Chart) { c.Unit, c.Log = "faults/op", true }), "svg", "is negative", true},
 		{"filter", with(func(c *Chart) { c.Filter = "((" }), "svg", "parse filter", false},
 		{"key", with(func(c *Chart) { c.X = ".unit" }), "svg", "not a key", false},
-		{"nothing asked", Chart{Name: "c"}, "svg", "needs an x key", false},
-		{"format", ok, "bmp", `unknown format "bmp" (take svg or png)`, false},
+		{"nothing asked", Chart{Headline: Headline{Name: "c"}}, "svg", "needs an x key", false},
+		{"format", ok, "bmp", `unknown format "bmp" (take svg, png, pdf, csv)`, false},
 		{"path in name", with(func(c *Chart) { c.Name = "../c" }), "svg", "no name for a file", false},
 	} {
 		dir := filepath.Join(t.TempDir(), "out")
-		_, err := tt.chart.Draw(r, dir, tt.format)
+		_, err := Drawings{tt.chart}.Draw(r, dir, tt.format)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error is %v, want one line with %q", tt.name, err, tt.want)
 			continue
@@ -332,7 +316,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: the directory was made for nothing", tt.name)
 		}
 	}
-	if _, err := Draw(r, t.TempDir()); !errors.Is(err, ErrNoData) {
+	if _, err := Spine().Draw(r, t.TempDir()); !errors.Is(err, ErrNoData) {
 		t.Errorf("Draw of a file of another suite: %v, want ErrNoData", err)
 	}
 }
@@ -471,8 +455,8 @@ func TestRows(t *testing.T) {
 		fmt.Fprintln(&text, "BenchmarkCeiling/pattern=rand/size=1MiB/block=64KiB 1 21000 MB/s")
 	}
 	r := read(t, text.String())
-	i := slices.IndexFunc(Spine(), func(c Chart) bool { return c.Name == "read-rand-warm-throughput" })
-	d, err := Spine()[i].collect(r)
+	i := slices.IndexFunc(Spine(), func(d Drawing) bool { return d.About().Name == "read-rand-warm-throughput" })
+	d, err := Spine()[i].(Chart).collect(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -484,7 +468,7 @@ func TestRows(t *testing.T) {
 		t.Errorf("in rows: %v, %q under %d ceilings; want rows %q under one", d.inRows(), rows, len(d.ceils), want)
 	}
 	var svg bytes.Buffer
-	if _, err := d.render("svg").WriteTo(&svg); err != nil {
+	if _, err := d.sheet().render("svg").WriteTo(&svg); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "rows.svg", svg.Bytes())

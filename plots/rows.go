@@ -26,8 +26,7 @@ func (d *data) rowsHeight() vg.Length {
 	return rowTop + rowH*vg.Length(len(d.series)) + rowEnd
 }
 
-// drawRows draws them below y.
-func (p *page) drawRows(c draw.Canvas, y vg.Length) {
+func (p *lines) drawRows(c draw.Canvas, r vg.Rectangle) {
 	names := face(10, false)
 	var left vg.Length
 	rows := make([]string, len(p.series))
@@ -35,24 +34,25 @@ func (p *page) drawRows(c draw.Canvas, y vg.Length) {
 		rows[i] = shortenTo(sizeLabel(s.name), 60)
 		left = max(left, names.Width(rows[i]))
 	}
-	left += margin + 8
-	upper, bottom := y-rowTop, y-p.rowsHeight()+rowEnd
+	left += r.Min.X + 8
+	right := r.Max.X - 8
+	upper, bottom := r.Max.Y-rowTop, r.Min.Y+rowEnd
 	ax := p.yAxis()
 	at := func(v float64) vg.Length {
 		share := (ax.at(v/p.yScale) - ax.min) / (ax.max - ax.min)
-		return left + vg.Length(share)*(p.w-margin-8-left)
+		return left + vg.Length(share)*(right-left)
 	}
-	p.drawValueAxis(c, ax, left, upper, bottom)
+	p.drawValueAxis(c, ax, vg.Rectangle{Min: vg.Point{X: left, Y: bottom}, Max: vg.Point{X: right, Y: upper}})
 	end := vg.Length(math.Inf(-1))
 	for i, ceiling := range p.ceils {
 		x := at(ceiling.points[0].fig.Value)
 		c.StrokeLine2(top(i), x, bottom, x, upper)
-		end = p.nameBound(c, sizeLabel(ceiling.name), x, upper, end)
+		end = p.nameBound(c, sizeLabel(ceiling.name), x, upper, end, r)
 	}
 	for _, f := range p.floors {
 		x := at(f.value)
 		c.StrokeLine2(low, x, bottom, x, upper)
-		end = p.nameBound(c, f.name, x, upper, end)
+		end = p.nameBound(c, f.name, x, upper, end, r)
 	}
 	for i, s := range p.series {
 		mid := upper - rowH*(vg.Length(i)+0.5)
@@ -63,7 +63,7 @@ func (p *page) drawRows(c draw.Canvas, y vg.Length) {
 }
 
 // drawRow draws the measurements of a series, their interval and their median.
-func (p *page) drawRow(c draw.Canvas, s series, mid vg.Length, at func(float64) vg.Length) {
+func (p *lines) drawRow(c draw.Canvas, s series, mid vg.Length, at func(float64) vg.Length) {
 	pale := colors[s.style.color]
 	pale.A = 0x60
 	c.SetColor(pale)
@@ -93,8 +93,8 @@ func (p *page) drawRow(c draw.Canvas, s series, mid vg.Length, at func(float64) 
 }
 
 // drawValueAxis draws the axis below the rows, and its lines through them.
-func (p *page) drawValueAxis(c draw.Canvas, ax yAxis, left, top, bottom vg.Length) {
-	right := p.w - margin - 8
+func (p *lines) drawValueAxis(c draw.Canvas, ax yAxis, r vg.Rectangle) {
+	left, right, bottom, top := r.Min.X, r.Max.X, r.Min.Y, r.Max.Y
 	line := draw.LineStyle{Color: muted, Width: 0.6}
 	c.StrokeLine2(line, left, bottom, right, bottom)
 	small := face(9, false)
@@ -120,9 +120,9 @@ func (p *page) drawValueAxis(c draw.Canvas, ax yAxis, left, top, bottom vg.Lengt
 
 // nameBound writes the name of a bound above its line, and returns where it ends. One
 // that would run into the name before, or out of the chart, moves.
-func (p *page) nameBound(c draw.Canvas, name string, x, top, end vg.Length) vg.Length {
+func (p *lines) nameBound(c draw.Canvas, name string, x, top, end vg.Length, r vg.Rectangle) vg.Length {
 	width := p.small.Width(name)
-	x = max(min(x-width/2, p.w-margin-width), end+6, margin)
+	x = max(min(x-width/2, r.Max.X-width), end+6, r.Min.X)
 	c.SetColor(bound)
 	c.FillString(p.small, vg.Point{X: x, Y: top + 4}, name)
 	return x + width

@@ -3,19 +3,15 @@ package plots
 import (
 	"cmp"
 	"fmt"
-	"image/color"
-	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/perf/benchunit"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
 
 	"iopath/internal/summary"
 )
@@ -24,8 +20,7 @@ import (
 // axis: an effect and, under it, its causes at the same moment. It is declared like a
 // [Chart]. Its lines have no marks at their points, since there are hundreds.
 type Stack struct {
-	Name   string // of the file, without its extension
-	Title  string // the question that the chart answers
+	Headline
 	Filter string // benchproc filter of the cells to draw
 	X      string // key of the x axis, whose values are numbers, sizes or times
 	XLabel string // what it shows, with its unit
@@ -43,7 +38,10 @@ type Panel struct {
 // Larger is the chart of a file that is larger than memory (iopath larger).
 func Larger() Stack {
 	return Stack{
-		Name: "larger", Title: "What happens to each method when the file no longer fits into memory?",
+		Headline: Headline{
+			Name: "larger", Title: "What happens to each method when the file no longer fits into memory?",
+			Section: "A file that is larger than memory", Lead: true,
+		},
 		Filter: ".name:Larger", X: "/at", XLabel: "time (s)", Series: "/method",
 		Panels: []Panel{
 			{Unit: "B/s", Label: "throughput"},
@@ -59,7 +57,10 @@ func Larger() Stack {
 // pressure).
 func Pressure() Stack {
 	return Stack{
-		Name: "pressure", Title: "What does a hungry neighbour leave of a mapping, and of a copy on the heap?",
+		Headline: Headline{
+			Name: "pressure", Title: "What does a hungry neighbour leave of a mapping, and of a copy on the heap?",
+			Section: "Beside a hungry neighbour", Lead: true,
+		},
 		Filter: ".name:Pressure", X: "/neighbour", XLabel: "neighbour's memory (MiB)", Series: "/method",
 		Panels: []Panel{
 			{Unit: "resident-B", Label: "resident"},
@@ -81,13 +82,11 @@ const (
 // A stackPage is a stack with its figures and its places.
 type stackPage struct {
 	Stack
-	low, high             float64 // of x
-	panels                []stackPanel
-	names                 []string
-	styles                []style // of names
-	given, desc           string  // what all cells have in common, and the caption
-	title, notes, caption []string
-	w, h                  vg.Length
+	low, high   float64 // of x
+	panels      []stackPanel
+	names       []string
+	styles      []style // of names
+	given, desc string  // what all cells have in common, and the caption
 }
 
 // A stackPanel is a panel's lines, in the order of the names; y is in units of the
@@ -98,32 +97,19 @@ type stackPanel struct {
 	axis  yAxis
 }
 
-type stackPoint struct{ x, y float64 }
+type stackPoint struct {
+	x, y, lo, hi float64
+	interval     bool
+	n            int
+}
 
-// Draw draws the stack as outDir/Name.FORMAT, as [Chart.Draw] does.
-func (s Stack) Draw(results *summary.Results, outDir string, formats ...string) ([]string, error) {
-	if len(formats) == 0 {
-		formats = Formats()
-	}
+// sheet implements [Drawing].
+func (s Stack) sheet(results *summary.Results) (*sheet, error) {
 	p, err := s.collect(results)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(outDir, 0o755); err != nil {
-		return nil, fmt.Errorf("draw %s: %w (choose a directory that can be written)", s.Name, err)
-	}
-	var paths []string
-	for _, f := range formats {
-		if !slices.Contains(Formats(), f) {
-			return paths, summary.Errorf("draw %s: unknown format %q (take svg or png)", s.Name, f)
-		}
-		path := filepath.Join(outDir, s.Name+"."+f)
-		if err := writeFile(path, p.render(f)); err != nil {
-			return paths, fmt.Errorf("draw %s: %w", path, err)
-		}
-		paths = append(paths, path)
-	}
-	return paths, nil
+	return p.sheet(), nil
 }
 
 // place reads a value of the x key.
@@ -183,7 +169,6 @@ func (s Stack) collect(results *summary.Results) (*stackPage, error) {
 	if slices.ContainsFunc(d.series[0].points, func(p point) bool { return p.fig.N > 1 }) {
 		p.desc += "\nLines: medians over the rounds."
 	}
-	p.layout()
 	return p, nil
 }
 
@@ -227,10 +212,11 @@ func (p *stackPage) panel(of Panel, cells []*summary.Cell, label func(*summary.C
 				continue
 			}
 			f.Value /= took.Value
+			f.Interval = false // it would be that of two quantities
 		}
 		x, _ := p.place(c.Key(p.X))
 		i := slices.Index(p.names, label(c))
-		drawn.lines[i] = append(drawn.lines[i], stackPoint{x, f.Value})
+		drawn.lines[i] = append(drawn.lines[i], stackPoint{x, f.Value, f.Lo, f.Hi, f.Interval, f.N})
 		low, high = min(low, f.Value), max(high, f.Value)
 		ok = true
 	}
@@ -240,6 +226,8 @@ func (p *stackPage) panel(of Panel, cells []*summary.Cell, label func(*summary.C
 		slices.SortFunc(line, func(a, b stackPoint) int { return cmp.Compare(a.x, b.x) })
 		for i := range line {
 			line[i].y /= scale
+			line[i].lo /= scale
+			line[i].hi /= scale
 		}
 	}
 	drawn.axis = linearAxis(low/scale, high/scale)
@@ -277,65 +265,55 @@ func stackUnit(unit string, perSecond bool, top float64) (scale float64, text st
 	return scale, " (" + text + ")"
 }
 
-func (p *stackPage) layout() {
-	label, small := face(10, false), face(8.5, false)
+func (p *stackPage) sheet() *sheet {
 	var widest vg.Length
+	label := face(10, false)
 	for _, name := range p.names {
 		widest = max(widest, label.Width(sizeLabel(name)))
 	}
-	p.w = max(margin+panelW+12+thumbW+6+widest+margin, 630)
-	inner := p.w - 2*margin
-	p.title = wrap(face(13, true), p.Title, inner)
-	p.notes = wrap(small, p.given, inner)
-	p.caption = wrap(small, p.desc, inner)
-	p.h = margin + 16*vg.Length(len(p.title)) + 12*vg.Length(len(p.notes)) + 8 + vg.Length(len(p.panels))*(stackH+stackGap+12) + axisLow +
-		12*vg.Length(len(p.caption)) + margin
-}
-
-func (p *stackPage) render(format string) io.WriterTo {
-	if format == "svg" {
-		c := newSVG(p.w, p.h, p.Title, p.given+"\n"+p.desc)
-		p.draw(draw.New(c))
-		return c
+	return &sheet{
+		title: p.Title, notes: p.given, caption: p.desc, points: p.points(),
+		w:    panelW + 12 + thumbW + 6 + widest,
+		h:    max(vg.Length(len(p.panels))*(stackH+stackGap+12)+axisLow, 12+legendRow*vg.Length(len(p.names))),
+		body: p.draw,
 	}
-	c := vgimg.NewWith(vgimg.UseWH(p.w, p.h), vgimg.UseDPI(pngDPI))
-	p.draw(draw.New(c))
-	return vgimg.PngCanvas{Canvas: c}
 }
 
-func (p *stackPage) draw(c draw.Canvas) {
-	c.SetColor(color.White)
-	c.Fill(c.Rectangle.Path())
-	y := p.h - margin
-	write := func(lines []string, size vg.Length, bold bool, ink color.Color, pitch vg.Length) {
-		c.SetColor(ink)
-		for _, t := range lines {
-			y -= pitch
-			c.FillString(face(size, bold), vg.Point{X: margin, Y: y + pitch/4}, t)
+// points are the figures behind the picture, in units of each axis.
+func (p *stackPage) points() [][]string {
+	t := [][]string{{"panel", "series", p.XLabel, "value", "lo", "hi", "n"}}
+	for _, panel := range p.panels {
+		for i, line := range panel.lines {
+			for _, pt := range line {
+				lo, hi := "", ""
+				if pt.interval {
+					lo, hi = number(pt.lo), number(pt.hi)
+				}
+				t = append(t, []string{panel.label, p.names[i], number(pt.x), number(pt.y), lo, hi, strconv.Itoa(pt.n)})
+			}
 		}
 	}
-	write(p.title, 13, true, ink, 16)
-	write(p.notes, 8.5, false, muted, 12)
-	y -= 8
-	p.legend(c, y-12)
+	return t
+}
+
+func (p *stackPage) draw(c draw.Canvas, r vg.Rectangle) {
+	y := r.Max.Y
+	p.legend(c, vg.Point{X: r.Min.X + panelW + 12, Y: y - 12})
 	for i, panel := range p.panels {
 		y -= 12
 		c.SetColor(ink)
-		c.FillString(face(9, false), vg.Point{X: margin + axisRoom, Y: y + 3}, panel.label)
+		c.FillString(face(9, false), vg.Point{X: r.Min.X + axisRoom, Y: y + 3}, panel.label)
 		p.lines(c, panel, vg.Rectangle{
-			Min: vg.Point{X: margin + axisRoom, Y: y - stackH}, Max: vg.Point{X: margin + panelW, Y: y},
+			Min: vg.Point{X: r.Min.X + axisRoom, Y: y - stackH}, Max: vg.Point{X: r.Min.X + panelW, Y: y},
 		}, i == len(p.panels)-1)
 		y -= stackH + stackGap
 	}
-	y -= axisLow - stackGap
-	y -= stackGap
-	write(p.caption, 8.5, false, muted, 12)
 }
 
-func (p *stackPage) legend(c draw.Canvas, y vg.Length) {
-	x := vg.Length(margin + panelW + 12)
+func (p *stackPage) legend(c draw.Canvas, at vg.Point) {
+	x := at.X
 	for i, name := range p.names {
-		mid := y - legendRow/2 - vg.Length(i)*legendRow
+		mid := at.Y - legendRow/2 - vg.Length(i)*legendRow
 		c.StrokeLine2(p.styles[i].line(), x, mid, x+thumbW, mid)
 		p.styles[i].glyph(c, vg.Point{X: x + thumbW/2, Y: mid}, glyphR)
 		c.SetColor(ink)

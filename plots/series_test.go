@@ -77,7 +77,7 @@ func TestStackDraws(t *testing.T) {
 	for range 2 {
 		dir := t.TempDir()
 		for _, s := range []Stack{Larger(), Pressure()} {
-			paths, err := s.Draw(results, dir)
+			paths, err := Drawings{s}.Draw(results, dir)
 			if err != nil || len(paths) != 2 {
 				t.Fatalf("Draw(%s) = %q, %v, want an SVG and a PNG", s.Name, paths, err)
 			}
@@ -102,20 +102,20 @@ func TestStackErrors(t *testing.T) {
 	dir := t.TempDir()
 	other := Larger()
 	other.Filter = ".name:Other"
-	if _, err := other.Draw(results, dir); !errors.Is(err, ErrNoData) {
+	if _, err := (Drawings{other}).Draw(results, dir); !errors.Is(err, ErrNoData) {
 		t.Errorf("without a result: %v, want ErrNoData", err)
 	}
 	other = Larger()
 	other.Panels = []Panel{{Unit: "nothing/op"}}
-	if _, err := other.Draw(results, dir); !errors.Is(err, ErrNoData) {
+	if _, err := (Drawings{other}).Draw(results, dir); !errors.Is(err, ErrNoData) {
 		t.Errorf("without a unit: %v, want ErrNoData", err)
 	}
 	other = Larger()
 	other.X = "/method"
-	if _, err := other.Draw(results, dir); !errors.Is(err, ErrNoData) {
+	if _, err := (Drawings{other}).Draw(results, dir); !errors.Is(err, ErrNoData) {
 		t.Errorf("over words: %v, want ErrNoData", err)
 	}
-	if _, err := Larger().Draw(results, dir, "gif"); !errors.Is(err, summary.ErrInput) {
+	if _, err := (Drawings{Larger()}).Draw(results, dir, "gif"); !errors.Is(err, summary.ErrInput) {
 		t.Errorf("as gif: %v, want ErrInput", err)
 	}
 }

@@ -15,8 +15,13 @@ var costs = []Floor{
 }
 
 // Spine returns the suite's own charts, by question.
-func Spine() []Chart {
-	return slices.Concat(filesOut(), writes(), moves(), exchanges(), mappings(), small(), together())
+func Spine() Drawings {
+	var all Drawings
+	for _, c := range slices.Concat(filesOut(), writes(), moves(), exchanges(), mappings(), small(), together()) {
+		c.Lead = c.Unit == "B/s"
+		all = append(all, c)
+	}
+	return append(all, Larger(), Pressure())
 }
 
 // filesOut are the charts of reads and sends, each against block size and one for
@@ -49,7 +54,7 @@ func filesOut() (charts []Chart) {
 			"read warm": "Reads of a cached file", "read cold": "Reads of an uncached file",
 			"send warm": "Sending a cached file", "send cold": "Sending an uncached file",
 		}[kind+" "+w.cache]
-		of := Chart{Filter: w.filter + " /cache:" + w.cache, X: "/block", Series: "/method", Section: section}
+		of := Chart{Filter: w.filter + " /cache:" + w.cache, X: "/block", Series: "/method", Headline: Headline{Section: section}}
 
 		c := of
 		c.Name, c.Title, c.Unit = w.name+"-throughput", "How fast is each method at "+w.what+"?", "B/s"
@@ -114,13 +119,13 @@ func writes() (charts []Chart) {
 		{"stride", "overwriting a file by strides"}, {"reverse", "overwriting a file backwards"}, {"zipf", "overwriting a file by Zipf's law"},
 	} {
 		charts = append(charts, Chart{
-			Name: "write-" + w.pattern + "-durability", Title: "What does it cost to make it durable, " + w.what + "?",
-			Filter: ".name:Write /pattern:" + w.pattern + " /block:" + usualBlock, X: "/sync", Order: strengths, Series: "/method",
-			Unit: "B/s", Log: true, Section: section,
+			Headline: Headline{Name: "write-" + w.pattern + "-durability", Title: "What does it cost to make it durable, " + w.what + "?", Section: section},
+			Filter:   ".name:Write /pattern:" + w.pattern + " /block:" + usualBlock, X: "/sync", Order: strengths, Series: "/method",
+			Unit: "B/s", Log: true,
 		})
 		for _, sync := range strengths {
 			c := Chart{
-				Filter: ".name:Write /pattern:" + w.pattern + " /sync:" + sync, X: "/block", Series: "/method", Section: section,
+				Filter: ".name:Write /pattern:" + w.pattern + " /sync:" + sync, X: "/block", Series: "/method", Headline: Headline{Section: section},
 			}
 			throughput, calls := c, c
 			throughput.Name, throughput.Unit = "write-"+w.pattern+"-"+sync+"-throughput", "B/s"
@@ -146,7 +151,7 @@ func moves() (charts []Chart) {
 		{"copy-warm", ".name:Copy /cache:warm", "copying a cached file", "Copying a file"},
 		{"copy-cold", ".name:Copy /cache:cold", "copying an uncached file", "Copying a file"},
 	} {
-		c := Chart{Filter: w.filter, X: "/block", Series: "/method", Section: w.section}
+		c := Chart{Filter: w.filter, X: "/block", Series: "/method", Headline: Headline{Section: w.section}}
 		throughput, cpu, calls := c, c, c
 		throughput.Name, throughput.Title, throughput.Unit = w.name+"-throughput", "How fast is each method at "+w.what+"?", "B/s"
 		cpu.Name, cpu.Title, cpu.Unit = w.name+"-cpu", "How much CPU time does "+w.what+" take?", "cpu-sec/GiB"
@@ -158,7 +163,7 @@ func moves() (charts []Chart) {
 
 // exchanges are the charts of a Channel.
 func exchanges() []Chart {
-	c := Chart{X: "/block", Series: "/method", Section: "Between two processes"}
+	c := Chart{X: "/block", Series: "/method", Headline: Headline{Section: "Between two processes"}}
 	stream, calls, trip, tail := c, c, c, c
 	stream.Filter, calls.Filter = ".name:Channel /what:stream", ".name:Channel /what:stream"
 	trip.Filter, tail.Filter = ".name:Channel /what:roundtrip", ".name:Channel /what:roundtrip"
@@ -174,7 +179,7 @@ func exchanges() []Chart {
 func mappings() (charts []Chart) {
 	for _, touch := range []string{"read", "write"} {
 		c := Chart{
-			Filter: ".name:Map /touch:" + touch, X: "/size", Series: "/method", Log: true, Section: "Mapping itself",
+			Filter: ".name:Map /touch:" + touch, X: "/size", Series: "/method", Log: true, Headline: Headline{Section: "Mapping itself"},
 		}
 		whole := c
 		whole.Name, whole.Title = "map-"+touch+"-throughput", "How fast can memory be mapped, first "+map[string]string{"read": "read", "write": "written"}[touch]+", and unmapped?"
@@ -193,7 +198,7 @@ func mappings() (charts []Chart) {
 
 // small are the charts of an Open: many small files.
 func small() []Chart {
-	c := Chart{Filter: ".name:Open", X: "/size", Series: "/method", Section: "Small files, opened, read and closed"}
+	c := Chart{Filter: ".name:Open", X: "/size", Series: "/method", Headline: Headline{Section: "Small files, opened, read and closed"}}
 	throughput, calls := c, c
 	throughput.Name, throughput.Title, throughput.Unit = "open-throughput", "At which size does it begin to pay to map a file?", "B/s"
 	calls.Name, calls.Title, calls.Unit, calls.Log = "open-syscalls", "How many system calls for small files?", "syscalls/GiB", true
@@ -208,7 +213,7 @@ func together() (charts []Chart) {
 		{"parallel-seq-warm", "/pattern:seq /cache:warm", "sequential reads of a cached file"},
 		{"parallel-seq-cold", "/pattern:seq /cache:cold", "sequential reads of an uncached file"},
 	} {
-		c := Chart{Filter: ".name:Parallel " + w.filter, X: "/workers", Series: "/method", Section: "Several workers"}
+		c := Chart{Filter: ".name:Parallel " + w.filter, X: "/workers", Series: "/method", Headline: Headline{Section: "Several workers"}}
 		throughput, cpu, shootdowns := c, c, c
 		throughput.Name, throughput.Title, throughput.Unit = w.name+"-throughput", "What do goroutines and threads gain at "+w.what+"?", "B/s"
 		cpu.Name, cpu.Title, cpu.Unit = w.name+"-cpu", "How much CPU time do several workers take at "+w.what+"?", "cpu-sec/GiB"

@@ -54,40 +54,23 @@ func (c *svgCanvas) FillString(f font.Face, pt vg.Point, s string) {
 }
 
 func (c *svgCanvas) outline(f font.Face, pt vg.Point, s string) string {
-	var (
-		buf  sfnt.Buffer
-		em   = fixed.Int26_6(f.Face.UnitsPerEm()) // so that all comes in font units
-		x    fixed.Int26_6
-		prev sfnt.GlyphIndex
-		out  bytes.Buffer
-		kind = "r"
-	)
+	glyphs, ok := glyphsOf(f, s)
+	if !ok {
+		return ""
+	}
+	var out bytes.Buffer
+	kind := "r"
 	if f.Font.Weight == xfont.WeightBold {
 		kind = "b"
 	}
 	r, g, b, _ := c.color.RGBA()
 	fmt.Fprintf(&out, `<g fill="#%02X%02X%02X" transform="translate(%.5g, %.5g) scale(%.5g)">`,
-		r>>8, g>>8, b>>8, pt.X.Points(), pt.Y.Points(), f.Font.Size.Points()/float64(em))
-	for i, letter := range s {
-		glyph, err := f.Face.GlyphIndex(&buf, letter)
-		if err != nil || glyph == 0 {
-			return ""
+		r>>8, g>>8, b>>8, pt.X.Points(), pt.Y.Points(), f.Font.Size.Points()/float64(f.Face.UnitsPerEm()))
+	for _, letter := range glyphs {
+		id := kind + strconv.Itoa(int(letter.index))
+		if c.define(f, letter.index, id) {
+			fmt.Fprintf(&out, `<use xlink:href="#%s" x="%d"/>`, id, letter.x)
 		}
-		if i > 0 {
-			if kern, err := f.Face.Kern(&buf, prev, glyph, em, xfont.HintingNone); err == nil {
-				x += kern
-			}
-		}
-		prev = glyph
-		id := kind + strconv.Itoa(int(glyph))
-		if c.define(f, glyph, id) {
-			fmt.Fprintf(&out, `<use xlink:href="#%s" x="%d"/>`, id, int(x))
-		}
-		advance, err := f.Face.GlyphAdvance(&buf, glyph, em, xfont.HintingNone)
-		if err != nil {
-			return ""
-		}
-		x += advance
 	}
 	out.WriteString("</g>\n")
 	return out.String()

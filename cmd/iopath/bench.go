@@ -300,7 +300,7 @@ func (o *benchOptions) show(dir string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	charts, err := plots.Draw(results, dir)
+	charts, err := plots.Spine().Draw(results, dir)
 	if err != nil && !errors.Is(err, plots.ErrNoData) {
 		return err
 	}

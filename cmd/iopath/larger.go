@@ -82,7 +82,7 @@ func (e *experiment) show(ctx context.Context, dir string, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
-	charts, err := chart.Draw(results, dir)
+	charts, err := plots.Drawings{chart}.Draw(results, dir)
 	if err != nil && !errors.Is(err, plots.ErrNoData) {
 		return err
 	}

@@ -17,8 +17,9 @@ import (
 
 func plotCommand(stdout io.Writer) *cli.Command {
 	var (
-		o           plots.Chart
-		out, format string
+		o             plots.Chart
+		out, format   string
+		usual, others = plots.Formats()
 	)
 	return &cli.Command{
 		Name:      "plot",
@@ -29,7 +30,7 @@ func plotCommand(stdout io.Writer) *cli.Command {
 			"   iopath plot -x /block -series /method -unit syscalls/op -filter '.name:Read /cache:warm' RUN",
 		Flags: flags(func(fs *flag.FlagSet) {
 			fs.StringVar(&out, "out", "", "`directory` for the charts (default: where the first results are)")
-			fs.StringVar(&format, "format", strings.Join(plots.Formats(), ","), "file `formats`, separated by commas")
+			fs.StringVar(&format, "format", strings.Join(usual, ","), "file `formats`, separated by commas; there are "+strings.Join(others, " and ")+" besides")
 			fs.StringVar(&o.Unit, "unit", "", "draw one chart of this `unit`")
 			fs.StringVar(&o.X, "x", "/block", "`key` of the x axis")
 			fs.StringVar(&o.Series, "series", "/method", "`key` that tells the lines apart")
@@ -51,11 +52,11 @@ func plotCommand(stdout io.Writer) *cli.Command {
 			}
 			var paths []string
 			if o.Unit == "" {
-				paths, err = plots.Draw(results, out, strings.Split(format, ",")...)
+				paths, err = plots.Spine().Draw(results, out, strings.Split(format, ",")...)
 			} else {
 				o.Title = cmp.Or(o.Title, fmt.Sprintf("%s by %s (%s)", o.Unit, strings.TrimPrefix(o.X, "/"), o.Filter))
 				o.Name = cmp.Or(o.Name, strings.NewReplacer("/", "-per-").Replace(o.Unit)+"-by-"+strings.Trim(o.X, "/."))
-				paths, err = o.Draw(results, out, strings.Split(format, ",")...)
+				paths, err = plots.Drawings{o}.Draw(results, out, strings.Split(format, ",")...)
 			}
 			for _, path := range paths {
 				fmt.Fprintln(stdout, path)

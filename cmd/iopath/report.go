@@ -89,7 +89,8 @@ func writeCharts(b *bytes.Buffer, paths []string) {
 	}
 	var sections []string
 	inSight, folded := map[string]string{}, map[string]string{}
-	for _, c := range plots.Spine() {
+	for _, d := range plots.Spine() {
+		c := d.About()
 		file := c.Name + ".svg"
 		if !drawn[file] {
 			continue
@@ -98,7 +99,7 @@ func writeCharts(b *bytes.Buffer, paths []string) {
 			sections = append(sections, c.Section)
 		}
 		in := folded
-		if c.Unit == "B/s" {
+		if c.Lead {
 			in = inSight
 		}
 		in[c.Section] += fmt.Sprintf("![%s](%s)\n\n", c.Title, file)

@@ -2,7 +2,6 @@ package plots
 
 import (
 	"image/color"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -14,19 +13,16 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
 )
 
-// Measures in points. With short names a chart is 630 wide, which a README
-// shows at its full size.
+// Measures in points. With short names the lines and their legend are as wide as
+// a page.
 const (
-	margin    = 10
 	panelW    = 500
 	panelH    = 290
 	legendRow = 15
 	legendMax = 210 // a name that is wider takes two lines
 	thumbW    = 32
-	pngDPI    = 192 // twice the 96 of a screen
 	glyphR    = 3.2
 )
 
@@ -89,21 +85,21 @@ func wrap(f font.Face, text string, width vg.Length) []string {
 	return lines
 }
 
-// A page is a chart with a place for everything: title and notes above, the
-// legend on the right, the caption below, each in room of its own.
-type page struct {
+// lines is a chart with a place for everything: the axes, and the legend on their
+// right in room of its own.
+type lines struct {
 	*data
-	w, h                  vg.Length
-	title, notes, caption []string
-	titleFace, small      font.Face
-	label                 font.Face
-	legend                [][]string // the ceilings, then the series; a name may take lines
-	legendX               vg.Length
-	bodyH                 vg.Length
+	small, label font.Face
+	legend       [][]string // the ceilings, then the series; a name may take lines
 }
 
-func (d *data) layout() *page {
-	p := &page{data: d, titleFace: face(13, true), small: face(8.5, false), label: face(10, false)}
+func (d *data) sheet() *sheet {
+	s := &sheet{title: d.chart.Title, notes: strings.Join(d.notes, "\n"), caption: d.caption, points: d.points()}
+	l := &lines{data: d, small: face(8.5, false), label: face(10, false)}
+	if d.inRows() {
+		s.h, s.body = d.rowsHeight(), l.drawRows
+		return s
+	}
 	var names []string
 	for _, c := range d.ceils {
 		names = append(names, sizeLabel(c.name))
@@ -113,98 +109,49 @@ func (d *data) layout() *page {
 	}
 	var widest, tall vg.Length
 	for _, name := range names {
-		rows := wrap(p.label, name, legendMax)
-		p.legend = append(p.legend, rows)
+		rows := wrap(l.label, name, legendMax)
+		l.legend = append(l.legend, rows)
 		tall += legendRow * vg.Length(len(rows))
 		for _, row := range rows {
-			widest = max(widest, p.label.Width(row))
+			widest = max(widest, l.label.Width(row))
 		}
 	}
-	p.legendX = margin + panelW + 12
-	p.w = max(p.legendX+thumbW+6+widest+margin, 630)
-	if p.inRows() {
-		p.w = 630
-	}
-	inner := p.w - 2*margin
-	p.title = wrap(p.titleFace, shortenTo(d.chart.Title, 300), inner)
-	p.notes = wrap(p.small, shortenTo(strings.Join(d.notes, "\n"), 2000), inner)
-	p.caption = wrap(p.small, shortenTo(d.caption, 2000), inner)
-	ticks, upright := p.xTicks()
-	p.bodyH = panelH
+	s.w, s.h, s.body = panelW+12+thumbW+6+widest, panelH, l.draw
+	ticks, upright := l.xTicks()
 	if upright {
 		f := face(9, false)
 		for _, t := range ticks {
-			p.bodyH = max(p.bodyH, panelH+f.Width(t.Label))
+			s.h = max(s.h, panelH+f.Width(t.Label))
 		}
 	}
-	p.bodyH = max(p.bodyH, tall+6)
-	if p.inRows() {
-		p.bodyH = p.rowsHeight()
-	}
-	p.h = margin + 16*vg.Length(len(p.title)) + 12*vg.Length(len(p.notes)) + 8 +
-		p.bodyH + 8 + 12*vg.Length(len(p.caption)) + margin
-	return p
+	s.h = max(s.h, tall+6)
+	return s
 }
 
-func (d *data) render(format string) io.WriterTo {
-	p := d.layout()
-	if format == "svg" {
-		c := newSVG(p.w, p.h, d.chart.Title, strings.Join(append(slices.Clone(d.notes), d.caption), "\n"))
-		p.draw(draw.New(c))
-		return c
-	}
-	c := vgimg.NewWith(vgimg.UseWH(p.w, p.h), vgimg.UseDPI(pngDPI))
-	p.draw(draw.New(c))
-	return vgimg.PngCanvas{Canvas: c}
+func (p *lines) draw(c draw.Canvas, r vg.Rectangle) {
+	panel := draw.Canvas{Canvas: c.Canvas, Rectangle: r}
+	panel.Max.X = r.Min.X + panelW
+	p.panel().Draw(panel)
+	p.drawLegend(c, vg.Point{X: panel.Max.X + 12, Y: r.Max.Y})
 }
 
-func (p *page) draw(c draw.Canvas) {
-	// An opaque ground: the chart is read on dark pages too.
-	c.SetColor(color.White)
-	c.Fill(c.Rectangle.Path())
-
-	y := p.h - margin
-	lines := func(f font.Face, col color.Color, pitch vg.Length, texts []string) {
-		c.SetColor(col)
-		for _, t := range texts {
-			y -= pitch
-			c.FillString(f, vg.Point{X: margin, Y: y + pitch/4}, t)
-		}
-	}
-	lines(p.titleFace, ink, 16, p.title)
-	lines(p.small, muted, 12, p.notes)
-	y -= 8
-	if p.inRows() {
-		p.drawRows(c, y)
-		y -= p.bodyH + 8
-		lines(p.small, muted, 12, p.caption)
-		return
-	}
-	body := draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{
-		Min: vg.Point{X: margin, Y: y - p.bodyH}, Max: vg.Point{X: margin + panelW, Y: y},
-	}}
-	p.panel().Draw(body)
-	p.drawLegend(c, y)
-	y -= p.bodyH + 8
-	lines(p.small, muted, 12, p.caption)
-}
-
-func (p *page) drawLegend(c draw.Canvas, y vg.Length) {
+func (p *lines) drawLegend(c draw.Canvas, at vg.Point) {
+	y := at.Y
 	ceilings := len(p.legend) - len(p.series)
 	for i, rows := range p.legend {
 		mid := y - legendRow/2
 		if i < ceilings {
-			c.StrokeLine2(top(i), p.legendX, mid, p.legendX+thumbW, mid)
+			c.StrokeLine2(top(i), at.X, mid, at.X+thumbW, mid)
 		} else {
 			s := p.series[i-ceilings]
 			if p.ordered {
-				c.StrokeLine2(s.style.line(), p.legendX, mid, p.legendX+thumbW, mid)
+				c.StrokeLine2(s.style.line(), at.X, mid, at.X+thumbW, mid)
 			}
-			s.style.glyph(c, vg.Point{X: p.legendX + thumbW/2, Y: mid}, glyphR)
+			s.style.glyph(c, vg.Point{X: at.X + thumbW/2, Y: mid}, glyphR)
 		}
 		c.SetColor(ink)
 		for _, row := range rows {
-			c.FillString(p.label, vg.Point{X: p.legendX + thumbW + 6, Y: y - legendRow/2 - 3.5}, row)
+			c.FillString(p.label, vg.Point{X: at.X + thumbW + 6, Y: y - legendRow/2 - 3.5}, row)
 			y -= legendRow
 		}
 	}
@@ -213,7 +160,7 @@ func (p *page) drawLegend(c draw.Canvas, y vg.Length) {
 // panel makes the axes and hands the drawing inside them to gonum. Both axes
 // are linear to gonum: positions on a log axis are logarithms already, so
 // nothing that is zero or below can reach a logarithm.
-func (p *page) panel() *plot.Plot {
+func (p *lines) panel() *plot.Plot {
 	g := plot.New()
 	g.BackgroundColor = nil
 	ax := p.yAxis()
@@ -246,7 +193,7 @@ func (p *page) panel() *plot.Plot {
 	return g
 }
 
-func (p *page) xLabel() string {
+func (p *lines) xLabel() string {
 	key := strings.TrimPrefix(p.chart.X, "/")
 	if key == "block" {
 		return "block (bytes of one call)"
@@ -256,7 +203,7 @@ func (p *page) xLabel() string {
 
 // xRange leaves room beside the outermost points, and for the names of floors
 // to the right of them all.
-func (p *page) xRange() (low, high float64) {
+func (p *lines) xRange() (low, high float64) {
 	low, high = slices.Min(p.pos), slices.Max(p.pos)
 	edge := 0.07 * (high - low)
 	switch {
@@ -279,7 +226,7 @@ const axisW = panelW - 60
 
 // xTicks labels the x values themselves, leaving out labels that would run
 // into their left neighbour. Words that would are set upright instead.
-func (p *page) xTicks() (ticks []plot.Tick, upright bool) {
+func (p *lines) xTicks() (ticks []plot.Tick, upright bool) {
 	low, high := p.xRange()
 	span := high - low
 	f := face(9, false)
@@ -329,7 +276,7 @@ func (a yAxis) at(v float64) float64 {
 	return max(math.Log10(v), a.min)
 }
 
-func (p *page) yAxis() yAxis {
+func (p *lines) yAxis() yAxis {
 	low, high := math.Inf(1), math.Inf(-1)
 	zero := false
 	see := func(v float64) {
@@ -482,7 +429,7 @@ func round3(v float64) float64 {
 
 // curves draws the inside of the axes.
 type curves struct {
-	*page
+	*lines
 	y yAxis
 }
 
