@@ -74,66 +74,59 @@ func (c Chart) sheet(results *summary.Results) (*sheet, error) {
 }
 
 func (c Chart) collect(results *summary.Results) (*data, error) {
-	if c.X == "" || c.Series == "" || c.Unit == "" {
+	if c.X == "" && len(c.Across) == 0 || c.Series == "" || c.Unit == "" && len(c.Across) == 0 {
 		return nil, summary.Errorf("draw %s: a chart needs an x key, a series key and a unit (such as -x /block -series /method -unit syscalls/op)", c.Name)
 	}
 	// The keys tell cells apart, as the name does.
-	cells, err := results.Cells(c.Filter, c.X, c.Series)
+	keys := slices.DeleteFunc([]string{c.X, c.Series, c.ratioKey()}, func(key string) bool { return key == "" })
+	cells, err := results.Cells(c.Filter, keys...)
 	if err != nil {
 		return nil, fmt.Errorf("draw %s: %w", c.Name, err)
 	}
 	if len(cells) == 0 {
 		return nil, noData("draw %s: no result passes the filter %q (iopath table shows what there is)", c.Name, c.Filter)
 	}
-	_, unit := benchunit.Tidy(1, c.Unit)
-	var units []string
-	var used []*summary.Cell
-	for _, cell := range cells {
-		for _, u := range cell.Units {
-			if !slices.Contains(units, u) {
-				units = append(units, u)
-			}
-		}
-		if _, ok := cell.Figure(unit); ok && cell.Key(c.X) != "" {
-			used = append(used, cell)
-		}
-	}
-	if len(used) == 0 {
-		for _, cell := range cells {
-			if _, ok := cell.Figure(unit); ok {
-				return nil, noData("draw %s: no result with %s has the key %q (see the names of the results)", c.Name, c.Unit, c.X)
-			}
-		}
-		return nil, noData("draw %s: no result has the unit %q (there are %s)", c.Name, c.Unit, strings.Join(units, ", "))
+	figures := c.figures(cells)
+	if len(figures) == 0 {
+		return nil, c.lacks(cells)
 	}
 
 	d := &data{chart: c}
-	d.xs, d.pos, d.ordered = axis(used, c.X, c.Order)
+	if c.Note != "" {
+		d.note("%s", c.Note)
+	}
+	var used []*summary.Cell
+	for _, f := range figures {
+		if len(used) == 0 || used[len(used)-1] != f.cell {
+			used = append(used, f.cell)
+		}
+	}
+	d.xs, d.pos, d.ordered = c.axis(figures)
 	label := labels(used, c)
 	styles := styleAll(results, c.Series)
 	byName := map[string]int{}
-	for _, cell := range used {
-		name := label(cell)
+	for _, f := range figures {
+		name := label(f.cell) + f.against
 		i, ok := byName[name]
 		if !ok {
 			i = len(d.series)
 			byName[name] = i
-			d.series = append(d.series, series{name: name, style: styles[cell.Key(c.Series)]})
+			d.series = append(d.series, series{name: name, style: styles[f.cell.Key(c.Series)]})
 		}
-		p := newPoint(cell, unit, slices.Index(d.xs, cell.Key(c.X)))
+		p := point{slices.Index(d.xs, f.x), f.fig, f.raw}
 		if slices.ContainsFunc(p.raw, func(v float64) bool { return math.Abs(v) > extreme }) {
-			d.note("%s at %s is beyond %g: not drawn", shorten(name), sizeLabel(d.xs[p.x]), float64(extreme))
+			d.note("%s at %s is beyond %g: not drawn", shorten(name), d.xName(f.x), float64(extreme))
 			continue
 		}
 		if c.Log && p.fig.Value < 0 {
-			d.note("%s at %s is negative: not drawn on a log axis", shorten(name), sizeLabel(d.xs[p.x]))
+			d.note("%s at %s is negative: not drawn on a log axis", shorten(name), d.xName(f.x))
 			continue
 		}
 		d.series[i].points = append(d.series[i].points, p)
 	}
 	d.series = slices.DeleteFunc(d.series, func(s series) bool { return len(s.points) == 0 })
 	if len(d.series) == 0 {
-		return nil, noData("draw %s: no figure has a place on the axis: %s", c.Name, d.notes[0])
+		return nil, noData("draw %s: no figure has a place on the axis: %s", c.Name, d.notes[len(d.notes)-1])
 	}
 	if len(d.series) > maxSeries {
 		return nil, summary.Errorf("draw %s: %d lines in one chart, and %d are the most that can be told apart (narrow the filter, or choose another series key)", c.Name, len(d.series), maxSeries)
@@ -160,13 +153,16 @@ func (c Chart) collect(results *summary.Results) (*data, error) {
 		}
 		return strings.Compare(a.name, b.name)
 	})
-	d.scale(unit)
+	d.scale(c.unit())
 	if c.Ceiling != "" {
-		if err := d.addCeilings(results, used, unit); err != nil {
+		if err := d.addCeilings(results, used, c.unit()); err != nil {
 			return nil, fmt.Errorf("draw %s: %w", c.Name, err)
 		}
 	}
 	if err := d.addFloors(results); err != nil {
+		return nil, fmt.Errorf("draw %s: %w", c.Name, err)
+	}
+	if err := d.addReferences(results); err != nil {
 		return nil, fmt.Errorf("draw %s: %w", c.Name, err)
 	}
 	d.caption = caption(results, d, used)
@@ -175,7 +171,11 @@ func (c Chart) collect(results *summary.Results) (*data, error) {
 
 // points are the figures behind the picture, in units of the y axis.
 func (d *data) points() [][]string {
-	t := [][]string{{"series", strings.TrimLeft(d.chart.X, "/."), d.yLabel, "lo", "hi", "n"}}
+	x := strings.TrimLeft(d.chart.X, "/.")
+	if len(d.chart.Across) > 0 {
+		x = "quantile"
+	}
+	t := [][]string{{"series", x, d.yLabel, "lo", "hi", "n"}}
 	row := func(name string, p point) {
 		lo, hi := "", ""
 		if p.fig.Interval {
@@ -199,11 +199,6 @@ func (d *data) points() [][]string {
 	return t
 }
 
-func newPoint(cell *summary.Cell, unit string, x int) point {
-	f, _ := cell.Figure(unit)
-	return point{x, f, cell.Values(unit)}
-}
-
 // maxRaw is the most measurements that are drawn of one point.
 const maxRaw = 60
 
@@ -221,12 +216,27 @@ func (p point) drawn() []float64 {
 
 // axis orders the x values and gives each a place: sizes and other positive
 // numbers that span much on a log axis, other numbers as they are, words side
-// by side, in the order given.
-func axis(cells []*summary.Cell, key string, order []string) (xs []string, pos []float64, ordered bool) {
-	for _, c := range cells {
-		if x := c.Key(key); !slices.Contains(xs, x) {
-			xs = append(xs, x)
+// by side, in the order given. Files stand in the order that they were read in.
+func (c Chart) axis(figures []figure) (xs []string, pos []float64, ordered bool) {
+	for _, f := range figures {
+		if !slices.Contains(xs, f.x) {
+			xs = append(xs, f.x)
 		}
+	}
+	order := c.Order
+	if len(c.Across) > 0 {
+		for _, q := range c.Across {
+			if slices.Contains(xs, q.Label) {
+				order, pos = append(order, q.Label), append(pos, q.At)
+			}
+		}
+		return order, pos, true
+	}
+	if c.X == ".file" {
+		for i := range xs {
+			pos = append(pos, float64(i))
+		}
+		return xs, pos, true
 	}
 	slices.SortFunc(xs, summary.Compare)
 	place := func(x string) int {
@@ -303,6 +313,10 @@ func labels(cells []*summary.Cell, c Chart) func(*summary.Cell) string {
 
 // scale chooses the unit of the y axis by the greatest value.
 func (d *data) scale(unit string) {
+	if d.chart.Ratio != nil {
+		d.yScale, d.yLabel = 1, cmp.Or(d.chart.Y, d.chart.Unit+", as a ratio")
+		return
+	}
 	low, top := math.Inf(1), 0.0
 	for _, s := range d.series {
 		for _, p := range s.points {
@@ -412,7 +426,8 @@ func (d *data) addCeilings(results *summary.Results, used []*summary.Cell, unit 
 		if lines[by(top)] == nil {
 			lines[by(top)] = map[int]point{}
 		}
-		p := newPoint(top, unit, at)
+		fig, _ := top.Figure(unit)
+		p := point{at, fig, top.Values(unit)}
 		if have, ok := lines[by(top)][at]; !ok || p.fig.Value > have.fig.Value {
 			lines[by(top)][at] = p
 		}
@@ -453,7 +468,7 @@ func (d *data) addCeilings(results *summary.Results, used []*summary.Cell, unit 
 		_, axisUnit, _ := strings.Cut(d.yLabel, "(")
 		var words []string
 		for _, p := range line.points {
-			words = append(words, fmt.Sprintf("%s %s at %s", plain(round3(p.fig.Value/d.yScale)), strings.TrimSuffix(axisUnit, ")"), sizeLabel(d.xs[p.x])))
+			words = append(words, fmt.Sprintf("%s %s at %s", plain(round3(p.fig.Value/d.yScale)), strings.TrimSuffix(axisUnit, ")"), d.xName(d.xs[p.x])))
 		}
 		d.note("The %s is not drawn, as it would press the rest: %s.", line.name, strings.Join(words, ", "))
 	}
@@ -570,7 +585,9 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 		}
 	}
 	slices.SortFunc(sizes, summary.Compare)
-	if d.chart.X != "/size" && d.chart.Series != "/size" && len(sizes) == 1 {
+	switch {
+	case d.chart.X == "/size" || d.chart.Series == "/size" || len(sizes) > 1: // the chart tells
+	case len(sizes) == 1:
 		fact := "file " + sizeLabel(sizes[0])
 		size, ok1 := summary.ParseNumber(sizes[0])
 		llc, ok2 := summary.ParseNumber(results.ConfigValue("llc"))
@@ -581,7 +598,7 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 			}
 		}
 		facts = append(facts, fact)
-	} else {
+	default:
 		add("file = %s × last-level cache", "file-to-llc")
 	}
 	low, high, exact := math.MaxInt, 0, true
@@ -596,12 +613,16 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 		n = fmt.Sprintf("n=%d–%d", low, high)
 	}
 	facts = append(facts, n)
-	if len(results.Dates) > 0 {
-		date, _, _ := strings.Cut(results.Dates[0], "T")
-		if len(results.Dates) > 1 {
-			date += " and others"
+	var days []string
+	for _, date := range results.Dates {
+		day, _, _ := strings.Cut(date, "T")
+		days = append(days, day)
+	}
+	if slices.Sort(days); len(days) > 0 {
+		facts = append(facts, days[0])
+		if last := days[len(days)-1]; last != days[0] {
+			facts[len(facts)-1] += " to " + last
 		}
-		facts = append(facts, date)
 	}
 	faint := "faint: the measurements"
 	if high > maxRaw {
@@ -609,6 +630,10 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 	}
 	how := "Points: medians"
 	switch {
+	case d.chart.Ratio != nil && low < summary.MinSamples:
+		how = fmt.Sprintf("Points: geometric means of the ratios of the same round; %s. A 95 %% interval needs n=%d.", faint, summary.MinSamples)
+	case d.chart.Ratio != nil:
+		how = "Points: geometric means of the ratios of the same round; bars: 95 % intervals (Student's t); " + strings.Replace(faint, "measurements", "ratios", 1) + "."
 	case exact && high == 1:
 		how = "Points: exact counts, of one round."
 	case exact:
@@ -623,6 +648,14 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 		how += fmt.Sprintf("; bars: 95 %% intervals, none where n < %d; %s.", summary.MinSamples, faint)
 	}
 	return strings.Join(facts, " · ") + "\n" + how
+}
+
+// xName is how the chart calls one of its x values.
+func (d *data) xName(x string) string {
+	if d.chart.X == ".file" {
+		x = runName(x)
+	}
+	return sizeLabel(x)
 }
 
 var sizePattern = regexp.MustCompile(`^([0-9.]+)([KMGTPE]?i?B)$`)

@@ -24,6 +24,7 @@ const (
 	legendMax = 210 // a name that is wider takes two lines
 	thumbW    = 32
 	glyphR    = 3.2
+	beside    = 3.8 // between series at one x, half of it to either side
 )
 
 var (
@@ -194,11 +195,16 @@ func (p *lines) panel() *plot.Plot {
 }
 
 func (p *lines) xLabel() string {
-	key := strings.TrimPrefix(p.chart.X, "/")
-	if key == "block" {
+	switch key := strings.TrimLeft(p.chart.X, "/."); {
+	case len(p.chart.Across) > 0:
+		return "share of the blocks that took no longer"
+	case key == "block":
 		return "block (bytes of one call)"
+	case key == "file":
+		return "run"
+	default:
+		return key
 	}
-	return strings.TrimPrefix(key, ".")
 }
 
 // xRange leaves room beside the outermost points, and for the names of floors
@@ -214,7 +220,7 @@ func (p *lines) xRange() (low, high float64) {
 	}
 	var names vg.Length
 	for _, f := range p.floors {
-		names = max(names, p.small.Width(f.name)+6)
+		names = max(names, p.small.Width(f.name)+6+min(beside*vg.Length(len(p.series)-1), 20))
 	}
 	// The room that the names have of the whole width is what edge has now.
 	right := max(edge, float64(names/axisW)*(high-low+edge)/(1-float64(names/axisW)))
@@ -234,14 +240,14 @@ func (p *lines) xTicks() (ticks []plot.Tick, upright bool) {
 	end := vg.Length(math.Inf(-1))
 	clash := false
 	for i, x := range p.xs {
-		half := f.Width(sizeLabel(x)) / 2
+		half := f.Width(p.xName(x)) / 2
 		clash = clash || at(i)-half < end+5
 		end = at(i) + half
 	}
 	upright = clash && !p.ordered
 	end = vg.Length(math.Inf(-1))
 	for i, x := range p.xs {
-		label := sizeLabel(x)
+		label := p.xName(x)
 		half := f.Width(label) / 2
 		if upright {
 			half = 5
@@ -308,6 +314,9 @@ func (p *lines) yAxis() yAxis {
 	for _, f := range p.floors {
 		see(f.value)
 	}
+	if p.chart.Ratio != nil {
+		return ratioAxis(low, high)
+	}
 	if p.chart.Log {
 		return logAxis(low, high, zero)
 	}
@@ -339,6 +348,30 @@ func linearAxis(low, high float64) yAxis {
 			a.max = v
 		}
 		a.ticks = append(a.ticks, plot.Tick{Value: v, Label: plain(round3(v))})
+	}
+	return a
+}
+
+// ratioAxis is logarithmic, so that twice and half are as far from 1, with ticks as
+// a linear one has them where it spans less than three times.
+func ratioAxis(low, high float64) yAxis {
+	low, high = min(low, 1/1.05), max(high, 1.05)
+	if high/low > 8 {
+		return logAxis(low, high, false)
+	}
+	a := yAxis{log: true, min: math.Log10(low) - 0.03*math.Log10(high/low), max: math.Log10(high) + 0.03*math.Log10(high/low)}
+	a.zero = a.min
+	step := math.Pow(10, math.Floor(math.Log10(high-low)))
+	for _, m := range []float64{0.1, 0.2, 0.25, 0.5, 1, 2} {
+		if (high-low)/(step*m) <= 7 {
+			step *= m
+			break
+		}
+	}
+	for i := math.Ceil(low / step); i*step <= high; i++ {
+		if v := round3(i * step); v > 0 {
+			a.ticks = append(a.ticks, plot.Tick{Value: math.Log10(v), Label: plain(v)})
+		}
 	}
 	return a
 }
@@ -534,5 +567,5 @@ func (l curves) spread(c draw.Canvas, g *plot.Plot) vg.Length {
 	for i := 1; i < len(l.pos); i++ {
 		gap = min(gap, c.X(g.X.Norm(l.pos[i]))-c.X(g.X.Norm(l.pos[i-1])))
 	}
-	return min(3.8*vg.Length(len(l.series)-1), 0.2*gap, c.X(g.X.Norm(l.pos[0]))-c.Min.X-glyphR)
+	return min(beside*vg.Length(len(l.series)-1), 0.2*gap, c.X(g.X.Norm(l.pos[0]))-c.Min.X-glyphR)
 }

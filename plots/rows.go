@@ -113,7 +113,7 @@ func (p *lines) drawValueAxis(c draw.Canvas, ax yAxis, r vg.Rectangle) {
 			c.FillString(small, vg.Point{X: x - half, Y: bottom - 14}, t.Label)
 		}
 	}
-	name := shortenTo(p.yLabel+", "+strings.TrimLeft(p.chart.X, "./")+" "+sizeLabel(p.xs[0]), 90)
+	name := shortenTo(p.yLabel+", "+strings.TrimLeft(p.chart.X, "./")+" "+p.xName(p.xs[0]), 90)
 	c.SetColor(ink)
 	c.FillString(p.label, vg.Point{X: (left + right - p.label.Width(name)) / 2, Y: bottom - rowEnd + 4}, name)
 }

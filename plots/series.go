@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/perf/benchunit"
+	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
@@ -18,7 +19,8 @@ import (
 
 // A Stack is several quantities of the same cells, one below the other over one x
 // axis: an effect and, under it, its causes at the same moment. It is declared like a
-// [Chart]. Its lines have no marks at their points, since there are hundreds.
+// [Chart]. Where it has hundreds of points its lines are
+// bare; of few each has its mark and its interval.
 type Stack struct {
 	Headline
 	Filter string // benchproc filter of the cells to draw
@@ -82,7 +84,8 @@ const (
 // A stackPage is a stack with its figures and its places.
 type stackPage struct {
 	Stack
-	low, high   float64 // of x
+	low, high   float64   // of x
+	xs          []float64 // where there are few
 	panels      []stackPanel
 	names       []string
 	styles      []style // of names
@@ -140,6 +143,15 @@ func (s Stack) collect(results *summary.Results) (*stackPage, error) {
 	if len(cells) == 0 {
 		return nil, noData("draw %s: no result passes the filter %q", s.Name, s.Filter)
 	}
+	for _, c := range cells {
+		if x, _ := s.place(c.Key(s.X)); !slices.Contains(p.xs, x) {
+			p.xs = append(p.xs, x)
+		}
+	}
+	slices.Sort(p.xs)
+	if len(p.xs) > marks {
+		p.xs = nil
+	}
 	label := labels(cells, Chart{X: s.X, Series: s.Series})
 	styles := styleAll(results, s.Series)
 	var list []series
@@ -167,7 +179,11 @@ func (s Stack) collect(results *summary.Results) (*stackPage, error) {
 	p.given = common(cells, s.X, s.Series)
 	p.desc, _, _ = strings.Cut(caption(results, d, cells), "\n")
 	if slices.ContainsFunc(d.series[0].points, func(p point) bool { return p.fig.N > 1 }) {
-		p.desc += "\nLines: medians over the rounds."
+		p.desc += "\nLines: medians over the rounds"
+		if p.xs != nil {
+			p.desc += fmt.Sprintf("; bars: 95 %% intervals, where n is %d or more", summary.MinSamples)
+		}
+		p.desc += "."
 	}
 	return p, nil
 }
@@ -218,6 +234,9 @@ func (p *stackPage) panel(of Panel, cells []*summary.Cell, label func(*summary.C
 		i := slices.Index(p.names, label(c))
 		drawn.lines[i] = append(drawn.lines[i], stackPoint{x, f.Value, f.Lo, f.Hi, f.Interval, f.N})
 		low, high = min(low, f.Value), max(high, f.Value)
+		if f.Interval && p.xs != nil {
+			low, high = min(low, f.Lo), max(high, f.Hi)
+		}
 		ok = true
 	}
 	scale, axisUnit := stackUnit(unit, of.PerSecond, high)
@@ -237,7 +256,7 @@ func (p *stackPage) panel(of Panel, cells []*summary.Cell, label func(*summary.C
 // stackUnit is how the figures up to top are written.
 func stackUnit(unit string, perSecond bool, top float64) (scale float64, text string) {
 	switch {
-	case strings.HasPrefix(unit, "sec"):
+	case strings.HasPrefix(unit, "sec") || strings.Contains(unit, "-sec/"):
 		scale, text = timeUnit(top)
 	case benchunit.ClassOf(unit) == benchunit.Binary:
 		sizes := []string{"B", "KiB", "MiB", "GiB", "TiB"}
@@ -274,7 +293,7 @@ func (p *stackPage) sheet() *sheet {
 	return &sheet{
 		title: p.Title, notes: p.given, caption: p.desc, points: p.points(),
 		w:    panelW + 12 + thumbW + 6 + widest,
-		h:    max(vg.Length(len(p.panels))*(stackH+stackGap+12)+axisLow, 12+legendRow*vg.Length(len(p.names))),
+		h:    max(vg.Length(len(p.panels))*(stackH+stackGap+12)+axisLow-stackGap, 12+legendRow*vg.Length(len(p.names))),
 		body: p.draw,
 	}
 }
@@ -321,11 +340,28 @@ func (p *stackPage) legend(c draw.Canvas, at vg.Point) {
 	}
 }
 
+// xTicks are the values themselves where there are few.
+func (p *stackPage) xTicks() (ticks []plot.Tick) {
+	for _, x := range p.xs {
+		ticks = append(ticks, plot.Tick{Value: x, Label: plain(round3(x))})
+	}
+	if p.xs != nil {
+		return ticks
+	}
+	return slices.DeleteFunc(linearAxis(0, p.high).ticks, func(t plot.Tick) bool { return t.Value < p.low || t.Value > p.high })
+}
+
 // lines draws one panel into the box: its axes, then its lines.
 func (p *stackPage) lines(c draw.Canvas, panel stackPanel, box vg.Rectangle, last bool) {
 	text := face(9, false)
 	span := max(p.high-p.low, 1e-9)
-	xAt := func(x float64) vg.Length { return box.Min.X + vg.Length((x-p.low)/span)*(box.Max.X-box.Min.X) }
+	edge := vg.Length(0)
+	if p.xs != nil { // room for series side by side
+		edge = 0.06 * (box.Max.X - box.Min.X)
+	}
+	xAt := func(x float64) vg.Length {
+		return box.Min.X + edge + vg.Length((x-p.low)/span)*(box.Max.X-box.Min.X-2*edge)
+	}
 	yAt := func(y float64) vg.Length {
 		return box.Min.Y + vg.Length((y-panel.axis.min)/(panel.axis.max-panel.axis.min))*(box.Max.Y-box.Min.Y)
 	}
@@ -335,10 +371,7 @@ func (p *stackPage) lines(c draw.Canvas, panel stackPanel, box vg.Rectangle, las
 		c.SetColor(muted)
 		c.FillString(text, vg.Point{X: box.Min.X - 5 - text.Width(t.Label), Y: yAt(t.Value) - 3}, t.Label)
 	}
-	for _, t := range linearAxis(0, p.high).ticks {
-		if t.Value < p.low || t.Value > p.high {
-			continue
-		}
+	for _, t := range p.xTicks() {
 		c.StrokeLine2(grid, xAt(t.Value), box.Min.Y, xAt(t.Value), box.Max.Y)
 		if last {
 			c.SetColor(muted)
@@ -352,11 +385,21 @@ func (p *stackPage) lines(c draw.Canvas, panel stackPanel, box vg.Rectangle, las
 	}
 	for i, line := range panel.lines {
 		var pts []vg.Point
+		var aside vg.Length // so that none hides another
+		if n := len(panel.lines); p.xs != nil && n > 1 {
+			aside = edge * 0.8 * (2*vg.Length(i)/vg.Length(n-1) - 1)
+		}
 		for _, at := range line {
-			pts = append(pts, vg.Point{X: xAt(at.x), Y: yAt(at.y)})
+			pts = append(pts, vg.Point{X: xAt(at.x) + aside, Y: yAt(at.y)})
 		}
 		if len(pts) > 1 {
 			c.StrokeLines(p.styles[i].line(), pts)
+		}
+		for k, at := range line {
+			if at.interval && p.xs != nil {
+				bar := draw.LineStyle{Color: colors[p.styles[i].color], Width: 0.9}
+				c.StrokeLine2(bar, pts[k].X, yAt(at.lo), pts[k].X, yAt(at.hi))
+			}
 		}
 		for k := 0; k < len(pts); k += max(1, len(pts)/marks) {
 			p.styles[i].glyph(c, pts[k], glyphR*0.8)

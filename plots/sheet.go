@@ -12,7 +12,6 @@ import (
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
 )
 
 // A sheet is a drawing with its figures and its measures, ready for any format:
@@ -31,7 +30,6 @@ const (
 	bodyW    = pageW - 2*margin
 	titleRow = 16
 	smallRow = 12
-	pngDPI   = 192 // twice the 96 of a screen
 )
 
 // page is a sheet laid out.
@@ -88,9 +86,9 @@ func (s *sheet) render(format string) io.WriterTo {
 		p.draw(draw.New(c))
 		return c
 	}
-	c := vgimg.NewWith(vgimg.UseWH(p.w, p.h), vgimg.UseDPI(pngDPI))
+	c := newPNG(p.w, p.h)
 	p.draw(draw.New(c))
-	return vgimg.PngCanvas{Canvas: c}
+	return c
 }
 
 func joinLines(a, b string) string {

@@ -14,11 +14,22 @@ var costs = []Floor{
 	{".name:Floor /what:clock", "sec/op", "clock reading"},
 }
 
+// through is from the median to the slowest block, as far out as blocks are rare.
+var through = []Quantile{
+	{"p50-sec", "p50", 0.30}, {"p99-sec", "p99", 2}, {"p999-sec", "p99.9", 3}, {"max-sec", "max", 4},
+}
+
 // Spine returns the suite's own charts, by question.
 func Spine() Drawings {
 	var all Drawings
-	for _, c := range slices.Concat(filesOut(), writes(), moves(), exchanges(), mappings(), small(), together()) {
+	for _, c := range slices.Concat(filesOut(), writes(), moves(), exchanges(), mappings(), small()) {
 		c.Lead = c.Unit == "B/s"
+		all = append(all, c)
+	}
+	for _, c := range scaling() {
+		all = append(all, c)
+	}
+	for _, c := range goTax() {
 		all = append(all, c)
 	}
 	return append(all, Larger(), Pressure())
@@ -27,7 +38,8 @@ func Spine() Drawings {
 // filesOut are the charts of reads and sends, each against block size and one for
 // each cache state: throughput below its ceiling, time per block above its floors
 // (of reads, as a send's median is mostly its socket's buffer), the tail of that
-// time, the sender's CPU time, and system calls per GiB.
+// time and its distribution, the sender's CPU time, and system calls and page faults
+// per GiB.
 func filesOut() (charts []Chart) {
 	for _, w := range []struct{ name, filter, cache, what string }{
 		{"read-seq-warm", ".name:Read /pattern:seq", "warm", "sequential reads of a cached file"},
@@ -92,8 +104,27 @@ func filesOut() (charts []Chart) {
 		c.Y, c.Log = "time per block, p99", true
 		charts = append(charts, c)
 		c = of
+		block := usualBlock
+		if strings.HasPrefix(w.name, "read-") && path != "seq" && path != "reverse" {
+			block = "4KiB" // of random reads the blocks are small
+		}
+		c = of
+		c.Filter += " /block:" + block
+		c.Name, c.Title, c.Across = w.name+"-distribution", "How do the times of blocks spread in "+w.what+" ("+sizeLabel(block)+" each)?", through
+		c.Y, c.Log = "time per block", true
+		charts = append(charts, c)
+		c = of
 		c.Name, c.Title, c.Unit, c.Log = w.name+"-syscalls", "How many system calls for "+w.what+"?", "syscalls/GiB", true
 		charts = append(charts, c)
+		c = of
+		c.Name, c.Title, c.Unit, c.Log = w.name+"-faults", "How many page faults for "+w.what+"?", "minflt/GiB", true
+		c.Y = "minor faults per GiB"
+		charts = append(charts, c)
+		if w.cache == "cold" {
+			c.Name, c.Title, c.Unit = w.name+"-majflt", "How many page faults wait for the device in "+w.what+"?", "majflt/GiB"
+			c.Y = "major faults per GiB"
+			charts = append(charts, c)
+		}
 	}
 	return charts
 }
@@ -202,23 +233,81 @@ func small() []Chart {
 	throughput, calls := c, c
 	throughput.Name, throughput.Title, throughput.Unit = "open-throughput", "At which size does it begin to pay to map a file?", "B/s"
 	calls.Name, calls.Title, calls.Unit, calls.Log = "open-syscalls", "How many system calls for small files?", "syscalls/GiB", true
-	return []Chart{throughput, calls}
+	crossover := c
+	crossover.Name, crossover.Title, crossover.Unit = "open-crossover", "At which size does it begin to pay to map a file?", "B/s"
+	crossover.Y = "throughput, mmap ÷ read"
+	crossover.Ratio = &Ratio{Key: "/method", Of: [][2]string{{"mmap", "read"}, {"mmap", "pread"}}, One: "1: as fast"}
+	throughput.Title = "How fast are small files opened, read and closed?"
+	return []Chart{crossover, throughput, calls}
 }
 
-// together are the charts of a Parallel, against the number of workers.
-func together() (charts []Chart) {
-	for _, w := range []struct{ name, filter, what string }{
-		{"parallel-rand-warm", "/pattern:rand /cache:warm", "random reads of a cached file"},
-		{"parallel-rand-cold", "/pattern:rand /cache:cold", "random reads of an uncached file"},
-		{"parallel-seq-warm", "/pattern:seq /cache:warm", "sequential reads of a cached file"},
-		{"parallel-seq-cold", "/pattern:seq /cache:cold", "sequential reads of an uncached file"},
+// several are the workloads of a Parallel.
+var several = []struct{ name, filter, what string }{
+	{"parallel-rand-warm", "/pattern:rand /cache:warm", "random reads of a cached file"},
+	{"parallel-rand-cold", "/pattern:rand /cache:cold", "random reads of an uncached file"},
+	{"parallel-seq-warm", "/pattern:seq /cache:warm", "sequential reads of a cached file"},
+	{"parallel-seq-cold", "/pattern:seq /cache:cold", "sequential reads of an uncached file"},
+}
+
+// scaling are the charts of a Parallel, against the number of workers: throughput,
+// and beneath it what may hold it down.
+func scaling() (stacks []Stack) {
+	for _, w := range several {
+		stacks = append(stacks, Stack{
+			Headline: Headline{
+				Name: w.name + "-scaling", Title: "What do more workers gain at " + w.what + "?",
+				Section: "Several workers", Lead: true,
+			},
+			Filter: ".name:Parallel " + w.filter, X: "/workers", XLabel: "workers", Series: "/method",
+			Panels: []Panel{
+				{Unit: "B/s", Label: "throughput"},
+				{Unit: "tlb-shootdowns/GiB", Label: "TLB shootdowns per GiB"},
+				{Unit: "cpu-sec/GiB", Label: "CPU time per GiB"},
+				{Unit: "ctxsw/GiB", Label: "context switches per GiB"},
+			},
+		})
+	}
+	return stacks
+}
+
+// twins are Go's own APIs, each with the raw call that makes the same move.
+var twins = map[string][][2]string{
+	"Read":    {{"os.File", "read"}, {"bufio", "read"}, {"ReadAt", "pread"}, {"os.ReadFile", "read"}, {"exp.mmap", "mmap"}},
+	"Write":   {{"os.File", "write"}, {"bufio", "write"}},
+	"Send":    {{"io.Copy", "sendfile"}, {"net.http", "sendfile"}, {"io.CopyBuffer", "read+write"}},
+	"Receive": {{"io.Copy", "splice"}},
+	"Relay":   {{"io.Copy", "splice"}},
+	"Copy":    {{"io.Copy", "copy_file_range"}},
+	"Map":     {{"heap", "map+anon"}},
+}
+
+// goTax are the charts of what Go's own APIs cost beside the raw calls: in time; over
+// sockets, whose other side sets the time, in CPU time.
+func goTax() (charts []Chart) {
+	const sockets = "Of Go's API the CPU time is the whole process's. io.Copy and net.http choose blocks themselves."
+	for _, w := range []struct{ name, kind, filter, title, x, unit, note string }{
+		{"read-seq-warm", "Read", "/pattern:seq /cache:warm", "What does Go's own API add to sequential reads of a cached file?", "/block", "sec/op", ""},
+		{"read-rand-warm", "Read", "/pattern:rand /cache:warm", "What does Go's own API add to random reads of a cached file?", "/block", "sec/op", ""},
+		{"write-append", "Write", "/pattern:append /sync:none", "What does Go's own API add to appending to a file?", "/block", "sec/op", ""},
+		{"send-tcp-warm", "Send", "/transport:tcp /cache:warm /block:1MiB", "What does Go's own API add to sending a cached file over TCP loopback?", "/block", "cpu-sec/op", sockets},
+		{"send-unix-warm", "Send", "/transport:unix /cache:warm /block:1MiB", "What does Go's own API add to sending a cached file over a Unix socket?", "/block", "cpu-sec/op", sockets},
+		{"receive-tcp", "Receive", "/transport:tcp /block:1MiB", "What does Go's own API add to receiving a file over TCP loopback?", "/block", "cpu-sec/op", sockets},
+		{"relay-tcp", "Relay", "/transport:tcp /block:1MiB", "What does Go's own API add to relaying over TCP loopback?", "/block", "cpu-sec/op", sockets},
+		{"copy-warm", "Copy", "/cache:warm /block:1MiB", "What does Go's own API add to copying a cached file?", "/block", "sec/op", "io.Copy chooses the blocks itself."},
+		{"map-write", "Map", "/touch:write", "What does Go's heap cost beside anonymous mappings?", "/size", "sec/op", "The heap reuses memory that it has had before; a mapping is new each time."},
 	} {
-		c := Chart{Filter: ".name:Parallel " + w.filter, X: "/workers", Series: "/method", Headline: Headline{Section: "Several workers"}}
-		throughput, cpu, shootdowns := c, c, c
-		throughput.Name, throughput.Title, throughput.Unit = w.name+"-throughput", "What do goroutines and threads gain at "+w.what+"?", "B/s"
-		cpu.Name, cpu.Title, cpu.Unit = w.name+"-cpu", "How much CPU time do several workers take at "+w.what+"?", "cpu-sec/GiB"
-		shootdowns.Name, shootdowns.Title, shootdowns.Unit, shootdowns.Log = w.name+"-shootdowns", "How many TLB shootdowns do several workers cause at "+w.what+"?", "tlb-shootdowns/op", true
-		charts = append(charts, throughput, cpu, shootdowns)
+		measure := "time"
+		if w.unit == "cpu-sec/op" {
+			measure = "CPU time"
+		}
+		charts = append(charts, Chart{
+			Headline: Headline{
+				Name: w.name + "-go-tax", Title: w.title, Section: "The Go tax", Lead: true,
+			},
+			Filter: ".name:" + w.kind + " " + w.filter, X: w.x, Series: "/method", Unit: w.unit,
+			Y: measure + ", Go's API ÷ the raw call", Note: w.note,
+			Ratio: &Ratio{Key: "/method", Of: twins[w.kind], One: "1: no more than the raw call"},
+		})
 	}
 	return charts
 }

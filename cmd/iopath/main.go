@@ -146,6 +146,15 @@ func width(w io.Writer) int {
 // readResults reads the result files that are named as arguments; a directory
 // stands for the bench.txt in it.
 func readResults(c *cli.Command) (*summary.Results, error) {
+	paths, err := resultFiles(c)
+	if err != nil {
+		return nil, err
+	}
+	return summary.ReadFiles(paths...)
+}
+
+// resultFiles are the files that the arguments name.
+func resultFiles(c *cli.Command) ([]string, error) {
 	if !c.Args().Present() {
 		return nil, usage("%s: which results? (name a run's directory, or files in the Go benchmark format)", c.FullName())
 	}
@@ -156,5 +165,5 @@ func readResults(c *cli.Command) (*summary.Results, error) {
 		}
 		paths = append(paths, path)
 	}
-	return summary.ReadFiles(paths...)
+	return paths, nil
 }

@@ -15,61 +15,103 @@ import (
 	"iopath/plots"
 )
 
+// plotOptions are the flags of iopath plot.
+type plotOptions struct {
+	chart        plots.Chart // where it has a unit, the only one
+	trend, ratio bool
+	out, format  string
+}
+
+func (o *plotOptions) register(fs *flag.FlagSet) {
+	usual, others := plots.Formats()
+	fs.StringVar(&o.out, "out", "", "`directory` for the charts (default: where the first results are)")
+	fs.StringVar(&o.format, "format", strings.Join(usual, ","), "file `formats`, separated by commas: "+strings.Join(append(usual, others...), ", ")+" (csv: the points)")
+	fs.StringVar(&o.chart.Unit, "unit", "", "draw one chart of this `unit`")
+	fs.StringVar(&o.chart.X, "x", "/block", "`key` of the x axis")
+	fs.StringVar(&o.chart.Series, "series", "/method", "`key` that tells the lines apart")
+	fs.StringVar(&o.chart.Filter, "filter", "*", "`cells` to draw, in benchstat's filter syntax")
+	fs.StringVar(&o.chart.Title, "title", "", "the chart's `title` (default: from unit and filter)")
+	fs.StringVar(&o.chart.Name, "name", "", "the chart's file `name`, without its ending (default: from the unit)")
+	fs.BoolVar(&o.chart.Log, "log", false, "draw the y axis in decades")
+	fs.BoolVar(&o.trend, "trend", false, "draw what changes over several runs")
+	fs.BoolVar(&o.ratio, "ratio", false, "draw the second of two runs against the first")
+}
+
 func plotCommand(stdout io.Writer) *cli.Command {
-	var (
-		o             plots.Chart
-		out, format   string
-		usual, others = plots.Formats()
-	)
+	var o plotOptions
 	return &cli.Command{
 		Name:      "plot",
 		Usage:     "draw charts of results",
 		ArgsUsage: "RUN or FILE...",
 		Description: "Without -unit, draws the suite's own charts, and writes a run's README anew.\n" +
 			"With -unit, draws one chart of any results in the Go benchmark format:\n\n" +
-			"   iopath plot -x /block -series /method -unit syscalls/op -filter '.name:Read /cache:warm' RUN",
-		Flags: flags(func(fs *flag.FlagSet) {
-			fs.StringVar(&out, "out", "", "`directory` for the charts (default: where the first results are)")
-			fs.StringVar(&format, "format", strings.Join(usual, ","), "file `formats`, separated by commas; there are "+strings.Join(others, " and ")+" besides")
-			fs.StringVar(&o.Unit, "unit", "", "draw one chart of this `unit`")
-			fs.StringVar(&o.X, "x", "/block", "`key` of the x axis")
-			fs.StringVar(&o.Series, "series", "/method", "`key` that tells the lines apart")
-			fs.StringVar(&o.Filter, "filter", "*", "`cells` to draw, in benchstat's filter syntax")
-			fs.StringVar(&o.Title, "title", "", "the chart's `title` (default: from unit and filter)")
-			fs.StringVar(&o.Name, "name", "", "the chart's file `name`, without its ending (default: from the unit)")
-			fs.BoolVar(&o.Log, "log", false, "draw the y axis in decades")
-		}),
-		Action: func(_ context.Context, c *cli.Command) error {
-			results, err := readResults(c)
-			if err != nil {
-				return err
-			}
-			if out == "" {
-				out = c.Args().First()
-				if st, err := os.Stat(out); err == nil && !st.IsDir() {
-					out = filepath.Dir(out)
-				}
-			}
-			var paths []string
-			if o.Unit == "" {
-				paths, err = plots.Spine().Draw(results, out, strings.Split(format, ",")...)
-			} else {
-				o.Title = cmp.Or(o.Title, fmt.Sprintf("%s by %s (%s)", o.Unit, strings.TrimPrefix(o.X, "/"), o.Filter))
-				o.Name = cmp.Or(o.Name, strings.NewReplacer("/", "-per-").Replace(o.Unit)+"-by-"+strings.Trim(o.X, "/."))
-				paths, err = plots.Drawings{o}.Draw(results, out, strings.Split(format, ",")...)
-			}
-			for _, path := range paths {
-				fmt.Fprintln(stdout, path)
-			}
-			// The README of a run shows its charts.
-			if run := c.Args().First(); err == nil && o.Unit == "" && out == run && c.Args().Len() == 1 && strings.Contains(format, "svg") {
-				table, err := results.Table("*")
-				if err != nil {
-					return err
-				}
-				return writeReport(run, table, paths)
-			}
-			return err
-		},
+			"   iopath plot -x /block -series /method -unit syscalls/op -filter '.name:Read /cache:warm' RUN\n\n" +
+			"With -trend, draws throughput over runs, in the order they are named; with -ratio,\n" +
+			"the second of two runs against the first. Runs of different times differ by what\n" +
+			"the machine did meanwhile, too: the charts of -ratio note how its memory and its\n" +
+			"system calls compare.",
+		Flags:  flags(o.register),
+		Action: func(_ context.Context, c *cli.Command) error { return o.do(c, stdout) },
 	}
+}
+
+func (o *plotOptions) do(c *cli.Command, stdout io.Writer) error {
+	files, err := resultFiles(c)
+	if err != nil {
+		return err
+	}
+	drawings, err := o.drawings(files)
+	if err != nil {
+		return err
+	}
+	results, err := readResults(c)
+	if err != nil {
+		return err
+	}
+	if o.out == "" {
+		o.out = c.Args().First()
+		if st, err := os.Stat(o.out); err == nil && !st.IsDir() {
+			o.out = filepath.Dir(o.out)
+		}
+	}
+	paths, err := drawings.Draw(results, o.out, strings.Split(o.format, ",")...)
+	for _, path := range paths {
+		fmt.Fprintln(stdout, path)
+	}
+	// The README of a run shows its charts.
+	whole := o.chart.Unit == "" && !o.trend && !o.ratio && strings.Contains(o.format, "svg")
+	if run := c.Args().First(); err == nil && whole && o.out == run && len(files) == 1 {
+		table, err := results.Table("*")
+		if err != nil {
+			return err
+		}
+		return writeReport(run, table, paths)
+	}
+	return err
+}
+
+// drawings are what the flags ask for.
+func (o *plotOptions) drawings(files []string) (plots.Drawings, error) {
+	n := 0
+	for _, asked := range []bool{o.chart.Unit != "", o.trend, o.ratio} {
+		if asked {
+			n++
+		}
+	}
+	switch {
+	case n > 1:
+		return nil, usage("iopath plot: -unit, -trend and -ratio each draw charts of their own (give one of them)")
+	case o.trend:
+		return plots.Trends(), nil
+	case o.ratio && (len(files) != 2 || files[0] == files[1]):
+		return nil, usage("iopath plot -ratio: which two runs? (name the older and the newer one)")
+	case o.ratio:
+		return plots.Ratios(files[0], files[1]), nil
+	case o.chart.Unit == "":
+		return plots.Spine(), nil
+	}
+	chart := o.chart
+	chart.Title = cmp.Or(chart.Title, fmt.Sprintf("%s by %s (%s)", chart.Unit, strings.TrimLeft(chart.X, "/."), chart.Filter))
+	chart.Name = cmp.Or(chart.Name, strings.NewReplacer("/", "-per-").Replace(chart.Unit)+"-by-"+strings.Trim(chart.X, "/."))
+	return plots.Drawings{chart}, nil
 }

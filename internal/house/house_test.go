@@ -43,7 +43,9 @@ var mayKnow = map[string][]string{
 	"iopath/internal/trial":                  {},
 	"iopath/internal/cgroup":                 {},
 	"iopath/internal/summary":                {},
-	"iopath/plots":                           {"iopath/internal/summary"},
+	"iopath/internal/verdict":                {"iopath/internal/summary"},
+	"iopath/internal/advice":                 {"iopath/internal/summary", "iopath/internal/verdict"},
+	"iopath/plots":                           {"iopath/internal/summary", "iopath/internal/verdict"},
 	"iopath/bench": {
 		"iopath/workloads", "iopath/workloads/iomethod", "iopath/internal/counters", "iopath/internal/pagecache",
 		"iopath/internal/cgroup", "iopath/internal/datafile", "iopath/internal/device", "iopath/internal/host", "iopath/internal/peer",
