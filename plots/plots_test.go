@@ -419,6 +419,10 @@ func TestTicks(t *testing.T) {
 		{logAxis(1, 1000, false), "1 2 5 10 20 50 100 200 500 1,000"},
 		{logAxis(200, 400, true), "0 100 200 500 1,000"},
 		{logAxis(math.Inf(1), math.Inf(-1), true), "0 1 2 5 10"},
+		{ratioAxis(1, 1), "0.96 0.98 1 1.02 1.04"},
+		{ratioAxis(0.7, 1.9), "0.8 1 1.2 1.4 1.6 1.8"},
+		{ratioAxis(2, 3), "1 1.5 2 2.5 3"},
+		{ratioAxis(0.1, 20), "0.1 0.2 0.5 1 2 5 10 20"},
 	} {
 		if got := labels(tt.axis); got != tt.want {
 			t.Errorf("ticks are %q, want %q", got, tt.want)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"gonum.org/v1/plot/vg"
+
 	"iopath/internal/summary"
 )
 
@@ -117,5 +119,44 @@ func TestStackErrors(t *testing.T) {
 	}
 	if _, err := (Drawings{Larger()}).Draw(results, dir, "gif"); !errors.Is(err, summary.ErrInput) {
 		t.Errorf("as gif: %v, want ErrInput", err)
+	}
+}
+
+// Few points have their intervals, and ticks where they are; a legend longer than the
+// panels has its room.
+func TestStackOfFew(t *testing.T) {
+	var b strings.Builder
+	for round := range 6 {
+		for _, workers := range []int{1, 2, 4} {
+			for i := range 40 {
+				fmt.Fprintf(&b, "BenchmarkParallel/pattern=rand/cache=warm/workers=%d/method=m%d 1 %d MB/s %d tlb-shootdowns/op 1000 ns/op\n", workers, i, 100*workers+round, workers-1)
+			}
+		}
+	}
+	var scale Stack
+	for _, s := range scaling() {
+		if s.Name == "parallel-rand-warm-scaling" {
+			scale = s
+		}
+	}
+	p, err := scale.collect(read(t, b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(p.xs); got != "[1 2 4]" || len(p.xTicks()) != 3 || p.xTicks()[2].Label != "4" {
+		t.Errorf("x values %s with ticks %v, want 1, 2 and 4", got, p.xTicks())
+	}
+	if pt := p.panels[0].lines[0][2]; !pt.interval || pt.hi <= pt.y {
+		t.Errorf("the last point is %+v, want one with an interval", pt)
+	}
+	if high := p.panels[0].axis.max; high < p.panels[0].lines[0][2].hi {
+		t.Errorf("the axis ends at %v, below an interval's end", high)
+	}
+	s := p.sheet()
+	if want := legendRow * vg.Length(40); s.h < want {
+		t.Errorf("the body is %v high, want room for a legend of %v", s.h, want)
+	}
+	if got := s.text(); !strings.Contains(got, "TLB shootdowns per GiB (1000)\tm7\t4\t") || !strings.Contains(got, "95 % intervals") {
+		t.Errorf("points and caption are\n%.400s\nwant shootdowns, and what a bar is", got)
 	}
 }
