@@ -84,6 +84,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 		Commands: []*cli.Command{
 			benchCommand(stdout, stderr),
 			tableCommand(stdout),
+			adviseCommand(stdout),
 			plotCommand(stdout),
 			countCommand(stdout, stderr),
 			crossoverCommand(stdout, stderr),
