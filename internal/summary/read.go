@@ -214,9 +214,15 @@ func (s *sideLines) see(line []byte) {
 	r := s.results
 	switch {
 	case bytes.HasPrefix(line, []byte("# ")):
-		key, value, _ := strings.Cut(printable(string(line[2:])), ":")
+		text := printable(string(line[2:]))
+		key, value, _ := strings.Cut(text, ":")
 		value = strings.TrimSpace(value)
+		if strings.HasPrefix(key, "iopath ") {
+			r.Made = addOnce(r.Made, strings.TrimSpace(text))
+		}
 		switch key {
+		case "command":
+			r.Commands = addOnce(r.Commands, value)
 		case "date":
 			r.Dates = addOnce(r.Dates, value)
 		case "skipped":

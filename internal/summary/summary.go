@@ -94,15 +94,17 @@ func (c Config) String() string {
 // Results is what Read took in. Nothing changes it afterwards, so any number
 // of goroutines may use it.
 type Results struct {
-	Config  []Config                 // in the order first seen
-	Units   benchfmt.UnitMetadataMap // by tidied unit
-	Dates   []string                 // "# date:" lines, each once
-	Skipped []string                 // "# skipped:" lines, each once
-	Failed  []string                 // "# failed:" lines, each once
-	Noise   []string                 // "# noise:" lines, each once: what else the machine did
-	Settle  []string                 // "# settle:" lines, each once: how the machine stood before the first round
-	Stopped []string                 // "# stopped:" lines, each once: cells that were measured no further, and why
-	Notes   []string                 // "# note:" lines, and what was read and left out, a line each
+	Config   []Config                 // in the order first seen
+	Units    benchfmt.UnitMetadataMap // by tidied unit
+	Dates    []string                 // "# date:" lines, each once
+	Skipped  []string                 // "# skipped:" lines, each once
+	Failed   []string                 // "# failed:" lines, each once
+	Noise    []string                 // "# noise:" lines, each once: what else the machine did
+	Settle   []string                 // "# settle:" lines, each once: how the machine stood before the first round
+	Stopped  []string                 // "# stopped:" lines, each once: cells that were measured no further, and why
+	Notes    []string                 // "# note:" lines, and what was read and left out, a line each
+	Commands []string                 // "# command:" lines, each once: the command lines that made the results
+	Made     []string                 // "# iopath …" lines, each once: what a command says of how it went about it
 
 	groups []*group
 	orig   map[string]string // tidied unit → unit as first written
@@ -311,14 +313,24 @@ func (f Figure) PlusMinus() (float64, bool) {
 
 // Figure reduces a tidied unit of the cell; false where it was not measured.
 func (c *Cell) Figure(unit string) (Figure, bool) {
-	values := slices.Clone(c.Values(unit)) // NewSample sorts in place
-	if len(values) == 0 {
-		return Figure{}, false
-	}
+	values := c.Values(unit)
 	if _, ok := c.values[unit]; !ok {
 		unit = opUnit(unit)
 	}
-	assume := c.meta.GetAssumption(unit)
+	return summarize(values, c.meta.GetAssumption(unit))
+}
+
+// Summarize reduces measurements that are of no unit of a cell, such as sums of
+// several; false where there are none. The values stay as they are.
+func Summarize(values []float64) (Figure, bool) {
+	return summarize(values, benchmath.AssumeNothing)
+}
+
+func summarize(values []float64, assume benchmath.Assumption) (Figure, bool) {
+	if len(values) == 0 {
+		return Figure{}, false
+	}
+	values = slices.Clone(values) // NewSample sorts in place
 	s := assume.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), Confidence)
 	f := Figure{Value: s.Center, N: len(values), Exact: assume == benchmath.AssumeExact}
 	if finite(s.Lo) && finite(s.Hi) {

@@ -29,7 +29,9 @@ func mustParse(t testing.TB, text string) *Results {
 }
 
 func TestRead(t *testing.T) {
-	r := mustParse(t, `# date: 2026-11-21T12:00:00Z
+	r := mustParse(t, `# iopath bench: profile=quick seed=7
+# command: iopath bench -profile quick -dir '/a: b'
+# date: 2026-11-21T12:00:00Z
 goos: linux
 kernel: Linux 6.18
 Unit syscalls/op better=lower assume=exact
@@ -62,6 +64,8 @@ PASS
 		{"per GiB", fmt.Sprint(c.Values("syscalls/GiB")), "[274877.906944 274877.906944]"},
 		{"not measured", fmt.Sprint(c.Values("minflt/GiB")), "[]"},
 		{"config", fmt.Sprint(r.Config), "[goos=linux kernel=Linux 6.18 (varies)]"},
+		{"commands", fmt.Sprint(r.Commands), "[iopath bench -profile quick -dir '/a: b']"},
+		{"made", fmt.Sprint(r.Made), "[iopath bench: profile=quick seed=7]"},
 		{"dates", fmt.Sprint(r.Dates), "[2026-11-21T12:00:00Z]"},
 		{"skipped", fmt.Sprint(r.Skipped), "[BenchmarkRead/cache=cold: /tmp is tmpfs]"},
 		{"failed", fmt.Sprint(r.Failed), "[BenchmarkBroken-2 BenchmarkX: receiver went away]"},
