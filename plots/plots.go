@@ -9,6 +9,7 @@
 //     one x it has a row for each series instead. It draws quantiles of a time
 //     (Across) and ratios of paired measurements (Ratio) as well.
 //   - [Bars] has a row for each series, of parts that add up.
+//   - A [Versus] has a row for each series, in two states on one axis.
 //   - A [Stack] has several quantities one below the other over one x axis.
 //   - [Winners] has a field for each workload, with the series that wins there.
 //

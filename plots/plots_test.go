@@ -84,7 +84,7 @@ func TestSpine(t *testing.T) {
 		t.Fatal(err)
 	}
 	paths = append(paths, more...)
-	if got, want := len(paths), 56+3; got != want { // none of sparse reads
+	if got, want := len(paths), 72+3; got != want { // none of sparse reads
 		t.Errorf("Draw wrote %d files, want %d", got, want)
 	}
 	entries, err := os.ReadDir(dir)

@@ -42,7 +42,8 @@ func (p *lines) drawRows(c draw.Canvas, r vg.Rectangle) {
 		share := (ax.at(v/p.yScale) - ax.min) / (ax.max - ax.min)
 		return left + vg.Length(share)*(right-left)
 	}
-	p.drawValueAxis(c, ax, vg.Rectangle{Min: vg.Point{X: left, Y: bottom}, Max: vg.Point{X: right, Y: upper}})
+	valueAxis(c, ax, vg.Rectangle{Min: vg.Point{X: left, Y: bottom}, Max: vg.Point{X: right, Y: upper}},
+		shortenTo(p.yLabel+", "+strings.TrimLeft(p.chart.X, "./")+" "+p.xName(p.xs[0]), 90))
 	end := vg.Length(math.Inf(-1))
 	for i, ceiling := range p.ceils {
 		x := at(ceiling.points[0].fig.Value)
@@ -90,32 +91,6 @@ func (p *lines) drawRow(c draw.Canvas, s series, mid vg.Length, at func(float64)
 		}
 		s.style.glyph(c, vg.Point{X: at(pt.fig.Value), Y: mid}, glyphR)
 	}
-}
-
-// drawValueAxis draws the axis below the rows, and its lines through them.
-func (p *lines) drawValueAxis(c draw.Canvas, ax yAxis, r vg.Rectangle) {
-	left, right, bottom, top := r.Min.X, r.Max.X, r.Min.Y, r.Max.Y
-	line := draw.LineStyle{Color: muted, Width: 0.6}
-	c.StrokeLine2(line, left, bottom, right, bottom)
-	small := face(9, false)
-	end := vg.Length(math.Inf(-1))
-	for _, t := range ax.ticks {
-		x := left + vg.Length((t.Value-ax.min)/(ax.max-ax.min))*(right-left)
-		if t.Label == "" {
-			c.StrokeLine2(line, x, bottom, x, bottom-2)
-			continue
-		}
-		c.StrokeLine2(draw.LineStyle{Color: faint, Width: 0.6}, x, bottom, x, top)
-		c.StrokeLine2(line, x, bottom, x, bottom-4)
-		if half := small.Width(t.Label) / 2; x-half > end+5 {
-			end = x + half
-			c.SetColor(muted)
-			c.FillString(small, vg.Point{X: x - half, Y: bottom - 14}, t.Label)
-		}
-	}
-	name := shortenTo(p.yLabel+", "+strings.TrimLeft(p.chart.X, "./")+" "+p.xName(p.xs[0]), 90)
-	c.SetColor(ink)
-	c.FillString(p.label, vg.Point{X: (left + right - p.label.Width(name)) / 2, Y: bottom - rowEnd + 4}, name)
 }
 
 // nameBound writes the name of a bound above its line, and returns where it ends. One

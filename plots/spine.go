@@ -22,9 +22,18 @@ var through = []Quantile{
 // Spine returns the suite's own charts, by question.
 func Spine() Drawings {
 	var all Drawings
+	for _, w := range winners() {
+		all = append(all, w)
+	}
 	for _, c := range slices.Concat(filesOut(), writes(), moves(), exchanges(), mappings(), small()) {
 		c.Lead = c.Unit == "B/s"
 		all = append(all, c)
+	}
+	for _, b := range cpuBars() {
+		all = append(all, b)
+	}
+	for _, v := range coldAgainstWarm() {
+		all = append(all, v)
 	}
 	for _, c := range scaling() {
 		all = append(all, c)
