@@ -4,6 +4,8 @@
 #   make test                      everything that proves the suite
 #   make table [RUN=DIR]           the methods side by side, of the newest run or of DIR
 #   make plots [RUN=DIR]           redraw the charts of the newest run or of DIR
+#   make report [RUN=DIR]          write README.md and report.html of the newest run or of DIR
+#   make advise [RUN=DIR]          which method for which workload, and why
 #   make compare OLD=DIR NEW=DIR   two runs, by benchstat
 #   make doctor                    what this machine lets us measure
 #   make methods                   the methods, and README's table of them
@@ -17,7 +19,7 @@ IOPATH := $(GO) run ./cmd/iopath
 # The newest run, if any.
 RUN    ?= $(patsubst %/bench.txt,%,$(firstword $(shell ls -t results/*/*/bench.txt 2>/dev/null)))
 
-.PHONY: bench test table plots compare doctor methods crosscheck clean
+.PHONY: bench test table plots report advise compare doctor methods crosscheck clean
 
 bench:
 	$(IOPATH) bench $(ARGS)
@@ -30,6 +32,12 @@ table:
 
 plots:
 	$(IOPATH) plot $(ARGS) $(RUN)
+
+report:
+	$(IOPATH) report $(ARGS) $(RUN)
+
+advise:
+	$(IOPATH) advise $(ARGS) $(RUN)
 
 # Without -ignore, benchstat makes a table for each commit, kernel and so on, and
 # compares nothing.

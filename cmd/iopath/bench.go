@@ -198,7 +198,7 @@ func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writ
 	if o.rounds.auto {
 		fmt.Fprintf(&head, " precision=%v", &o.precision)
 	}
-	head.WriteByte('\n')
+	fmt.Fprintf(&head, "\n# command: iopath %s\n", commandLine(os.Args[min(1, len(os.Args)):]))
 	fmt.Fprintf(&head, "# date: %s\n", time.Now().UTC().Format(time.RFC3339))
 	if err := host.WriteConfig(&head, host.TestHeader("iopath/bench")); err != nil {
 		return res, "", err
@@ -304,7 +304,7 @@ func (o *benchOptions) show(dir string, stdout io.Writer) error {
 	if err != nil && !errors.Is(err, plots.ErrNoData) {
 		return err
 	}
-	if err := writeReport(dir, table, charts); err != nil {
+	if err := writeReport(dir, results, charts); err != nil {
 		return err
 	}
 	if o.json {

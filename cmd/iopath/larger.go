@@ -57,7 +57,7 @@ func (e *experiment) measure(ctx context.Context, stderr io.Writer, do func(out 
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(out, "# iopath %s: %s\n# date: %s\n", e.name, strings.Join(os.Args[min(2, len(os.Args)):], " "), time.Now().UTC().Format(time.RFC3339))
+	fmt.Fprintf(out, "# command: iopath %s\n# date: %s\n", commandLine(os.Args[min(1, len(os.Args)):]), time.Now().UTC().Format(time.RFC3339))
 	results, err := do(out)
 	err = errors.Join(err, out.Sync(), out.Close())
 	if results == 0 {

@@ -86,6 +86,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			tableCommand(stdout),
 			adviseCommand(stdout),
 			plotCommand(stdout),
+			reportCommand(stdout),
 			countCommand(stdout, stderr),
 			crossoverCommand(stdout, stderr),
 			largerCommand(stdout, stderr),

@@ -81,11 +81,7 @@ func (o *plotOptions) do(c *cli.Command, stdout io.Writer) error {
 	// The README of a run shows its charts.
 	whole := o.chart.Unit == "" && !o.trend && !o.ratio && strings.Contains(o.format, "svg")
 	if run := c.Args().First(); err == nil && whole && o.out == run && len(files) == 1 {
-		table, err := results.Table("*")
-		if err != nil {
-			return err
-		}
-		return writeReport(run, table, paths)
+		return writeReport(run, results, paths)
 	}
 	return err
 }

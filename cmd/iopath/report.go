@@ -2,112 +2,186 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"flag"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 
+	"github.com/urfave/cli/v3"
+
+	"iopath/internal/advice"
+	"iopath/internal/report"
 	"iopath/internal/summary"
 	"iopath/plots"
 )
 
-// writeReport writes the run's README.md: the machine and what it can do at
-// best, the charts by question, the tables.
-func writeReport(dir string, table *summary.Table, charts []string) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "# %s\n\n", filepath.Base(dir))
-	fmt.Fprintf(&b, "Made by `iopath bench`; the results are in [bench.txt](bench.txt), in the Go benchmark format.\n\n")
-	for _, date := range table.Dates {
-		fmt.Fprintf(&b, "- date: %s\n", date)
-	}
-	for _, noise := range table.Noise {
-		fmt.Fprintf(&b, "- noise: %s\n", noise)
-	}
-	for _, c := range table.Config {
-		fmt.Fprintf(&b, "- %v\n", c)
-	}
-	writeBounds(&b, table)
-	writeCharts(&b, charts)
-	b.WriteString("\n## Tables\n\n")
-	if err := table.Markdown(&b); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "README.md"), b.Bytes(), 0o644)
-}
+// The files of a report.
+const (
+	readmeFile = "README.md"
+	pageFile   = "report.html"
+)
 
-// writeBounds writes what no method can beat: the floors of a call, and the
-// ceilings of throughput that the tables take shares of.
-func writeBounds(b *bytes.Buffer, table *summary.Table) {
-	var lines []string
-	seen := map[string]bool{}
-	for _, s := range table.Sections {
-		var words []string
-		if len(s.Columns) == 0 {
-			continue
-		}
-		for _, row := range s.Rows {
-			value, interval, hasInterval := strings.Cut(strings.Join(strings.Fields(s.Columns[0].Text(row)), " "), " ±")
-			figure := value + " " + strings.TrimSuffix(s.Columns[0].Sub, "/op")
-			if hasInterval {
-				figure += " ±" + interval
+func reportCommand(stdout io.Writer) *cli.Command {
+	var out string
+	return &cli.Command{
+		Name:      "report",
+		Usage:     "write a run's README.md and report.html: findings, advice, charts, tables",
+		ArgsUsage: "RUN or FILE...",
+		Description: "Draws the charts of a run anew and writes two reports beside them. README.md is for\n" +
+			"a forge. report.html is one file that needs no other and no network, with all cells\n" +
+			"in one table to sort and filter; its address keeps the view, to be shared:\n\n" +
+			"   report.html#method=mmap&sort=-B/s\n\n" +
+			"Any file in the Go benchmark format will do, also one that this suite never made.",
+		Flags: flags(func(fs *flag.FlagSet) {
+			fs.StringVar(&out, "out", "", "`directory` for the report and its charts (default: the run's)")
+		}),
+		Action: func(_ context.Context, c *cli.Command) error {
+			files, err := resultFiles(c)
+			if err != nil {
+				return err
 			}
-			switch {
-			case s.Name == "Floor":
-				words = append(words, row.Label+" "+figure)
-			case row.Limit != "" && !seen[row.Cell.Name]:
-				seen[row.Cell.Name] = true
-				words = append(words, row.Cell.Key("/block")+" "+figure)
+			results, err := readResults(c)
+			if err != nil {
+				return err
 			}
-		}
-		if len(words) == 0 {
-			continue
-		}
-		what := "floors"
-		if s.Name != "Floor" {
-			i := slices.IndexFunc(s.Rows, func(r summary.Row) bool { return r.Limit != "" })
-			what = string(s.Rows[i].Limit) + " ceiling,"
-			for _, p := range s.Rows[i].Cell.Keys() {
-				if p.Key != "block" && p.Key != "gomaxprocs" {
-					what += " " + p.String()
+			dir, err := reportDir(out, c.Args().Slice())
+			if err != nil {
+				return err
+			}
+			charts, err := plots.Spine().Draw(results, dir, "svg", "png")
+			if err != nil && !errors.Is(err, plots.ErrNoData) {
+				return err
+			}
+			r, err := newReport(dir, files, results, charts)
+			if err != nil {
+				return err
+			}
+			page := filepath.Join(dir, pageFile)
+			if err := report.WriteFile(page, r.HTML); err != nil {
+				return err
+			}
+			readme := filepath.Join(dir, readmeFile)
+			if !ofExperiment(dir) {
+				r.Page = pageFile
+				if err := report.WriteFile(readme, r.Markdown); err != nil {
+					return err
 				}
 			}
-		}
-		lines = append(lines, fmt.Sprintf("- %s: %s\n", what, strings.Join(words, ", ")))
-	}
-	if len(lines) > 0 {
-		fmt.Fprintf(b, "\n## What the machine does at best\n\n%s", strings.Join(lines, ""))
+			_, err = fmt.Fprintf(stdout, "%s\n%s\n", readme, page)
+			return err
+		},
 	}
 }
 
-// writeCharts puts the charts under their questions: throughput in sight, what
-// explains it folded away.
-func writeCharts(b *bytes.Buffer, paths []string) {
-	drawn := map[string]bool{}
-	for _, path := range paths {
-		drawn[filepath.Base(path)] = true
+// reportDir is where a report of the arguments goes: out, or the one run that is
+// named. It exists when there is no error, and has no README of another's.
+func reportDir(out string, args []string) (string, error) {
+	if st, err := os.Stat(args[0]); out == "" && len(args) == 1 && err == nil && st.IsDir() {
+		out = args[0]
 	}
-	var sections []string
-	inSight, folded := map[string]string{}, map[string]string{}
+	if out == "" {
+		return "", usage("iopath report %s: where to? (name a directory by -out)", strings.Join(args, " "))
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", usage("make the report's directory: %w (choose another one by -out)", err)
+	}
+	readme := filepath.Join(out, readmeFile)
+	text, err := os.ReadFile(readme)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return "", usage("write %s: %w (choose another directory by -out)", readme, err)
+	case !bytes.Contains(text, []byte("Made by `iopath")):
+		return "", usage("write %s: it is there, and iopath did not make it (choose another directory by -out)", readme)
+	}
+	return out, nil
+}
+
+// ofExperiment reports whether a run's README.md is that of iopath larger or iopath
+// pressure: it stays, as it says what the results by themselves do not.
+func ofExperiment(dir string) bool {
+	text, err := os.ReadFile(filepath.Join(dir, readmeFile))
+	return err == nil && (bytes.Contains(text, []byte("Made by `iopath larger`")) || bytes.Contains(text, []byte("Made by `iopath pressure`")))
+}
+
+// writeReport writes the README.md of a run, with the charts that were drawn of it.
+func writeReport(dir string, results *summary.Results, charts []string) error {
+	if ofExperiment(dir) {
+		return nil
+	}
+	r, err := newReport(dir, []string{resultFile(dir)}, results, charts)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, pageFile)); err == nil {
+		r.Page = pageFile
+	}
+	return report.WriteFile(filepath.Join(dir, readmeFile), r.Markdown)
+}
+
+// newReport puts together what is to be said of results: what they advise, and the
+// charts at the paths.
+func newReport(dir string, files []string, results *summary.Results, charts []string) (*report.Report, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := report.New(filepath.Base(dir), results)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 1 {
+		if file, err := filepath.Abs(files[0]); err == nil && filepath.Dir(file) == dir {
+			r.Source = filepath.Base(file)
+		}
+	}
+	drawn := map[string]string{}
+	for _, path := range charts {
+		if name, isSVG := strings.CutSuffix(filepath.Base(path), ".svg"); isSVG {
+			drawn[name] = path
+		}
+	}
 	for _, d := range plots.Spine() {
-		c := d.About()
-		file := c.Name + ".svg"
-		if !drawn[file] {
-			continue
-		}
-		if !slices.Contains(sections, c.Section) {
-			sections = append(sections, c.Section)
-		}
-		in := folded
-		if c.Lead {
-			in = inSight
-		}
-		in[c.Section] += fmt.Sprintf("![%s](%s)\n\n", c.Title, file)
-	}
-	for _, s := range sections {
-		fmt.Fprintf(b, "\n## %s\n\n%s", s, inSight[s])
-		if folded[s] != "" {
-			fmt.Fprintf(b, "<details><summary>What explains it: times, CPU, system calls</summary>\n\n%s</details>\n", folded[s])
+		about := d.About()
+		if path, ok := drawn[about.Name]; ok {
+			r.Charts = append(r.Charts, report.Chart{Name: about.Name, Title: about.Title, Section: about.Section, Lead: about.Lead, SVG: path})
 		}
 	}
+	advised, err := advice.Of(results)
+	if errors.Is(err, summary.ErrInput) {
+		return r, nil // a file without methods has nothing to advise
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Findings, r.AdviceNotes = advice.Findings(advised), advice.Notes(results, advised)
+	if !advice.Told(advised) {
+		return r, nil // the notes say why, and rows without a verdict would say no more
+	}
+	for _, a := range advised {
+		row := a.Row()
+		r.Advice = append(r.Advice, report.Advice{Section: a.Section, Workload: row.Workload, Best: row.Best, Compared: row.Compared, Why: row.Why})
+	}
+	return r, nil
+}
+
+// plain are the words that a shell takes as they are.
+var plain = regexp.MustCompile(`^[-+\w./:,=@%]+$`)
+
+// commandLine writes the words of a command as a shell would have to be given them,
+// on one line.
+func commandLine(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		if quoted[i] = w; !plain.MatchString(w) {
+			quoted[i] = "'" + strings.NewReplacer("'", `'\''`, "\n", `'$'\n''`).Replace(w) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }

@@ -81,6 +81,9 @@ func Select(results *summary.Results, filter string) ([]Advice, error) {
 	if len(cells) == 0 {
 		return nil, summary.Errorf("advise: no result passes the filter %q (widen it; \"*\" passes all)", filter)
 	}
+	if !slices.ContainsFunc(cells, func(c *summary.Cell) bool { return !slices.Contains(moments, c.Key(".name")) }) {
+		return nil, summary.Errorf("advise: these results are moments of an experiment (its README.md says what follows from them)")
+	}
 	if !slices.ContainsFunc(cells, func(c *summary.Cell) bool { return c.Key("/method") != "" }) {
 		return nil, summary.Errorf("advise: no name here has a /method to choose (names are like BenchmarkRead/block=4KiB/method=pread)")
 	}
@@ -120,6 +123,10 @@ func Told(advice []Advice) bool {
 // map something else than the file.
 var noContest = []string{"null", "memfd", "hugetlb", "map+device", "map+devmem"}
 
+// moments are the benchmarks whose cells are moments of an experiment, iopath larger
+// and iopath pressure, and no workloads.
+var moments = []string{"Larger", "Pressure"}
+
 // A measure is what methods are ranked by.
 type measure struct{ name, unit string }
 
@@ -147,6 +154,9 @@ func rank(results *summary.Results, filter string) (ranks, error) {
 		}
 		r.by[m] = map[string]verdict.Standing{}
 		for _, s := range standings {
+			if slices.Contains(moments, s.Name) {
+				continue
+			}
 			r.by[m][id(s)] = s
 			if !seen[id(s)] {
 				seen[id(s)] = true

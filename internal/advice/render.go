@@ -140,6 +140,20 @@ func (a Advice) label() string {
 	return a.Label
 }
 
+// A Row is the advice as the cells of a table, within its section. That on several
+// workloads has a Why alone.
+type Row struct {
+	Workload, Best, Compared, Why string
+}
+
+// Row returns it.
+func (a Advice) Row() Row {
+	if a.isSummary() {
+		return Row{Why: a.Sentence}
+	}
+	return Row{a.label(), a.choice(), a.figure(), strings.Join(a.reasons(), "; ")}
+}
+
 // Text writes the advice for a terminal of the given width in columns; less than
 // 80 counts as 80: under the heading of each section, for each workload a line
 // with what is best, and below it the cause. Labels that do not fit beside that
@@ -208,7 +222,7 @@ func fill(b *strings.Builder, text string, indent, width int) {
 // Markdown writes the advice with a heading and a table a section.
 func Markdown(w io.Writer, results *summary.Results, advice []Advice) error {
 	var b strings.Builder
-	escape := strings.NewReplacer("|", `\|`, "*", `\*`, "_", `\_`, "`", "\\`", "<", "&lt;", "[", `\[`).Replace
+	escape := summary.EscapeMarkdown
 	for _, rows := range sections(advice) {
 		fmt.Fprintf(&b, "### %s\n\n", escape(rows[0].Section))
 		var sums []string
@@ -218,7 +232,8 @@ func Markdown(w io.Writer, results *summary.Results, advice []Advice) error {
 				sums = append(sums, a.Sentence)
 				continue
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", escape(a.label()), escape(a.choice()), escape(a.figure()), escape(strings.Join(a.reasons(), "; ")))
+			r := a.Row()
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", escape(r.Workload), escape(r.Best), escape(r.Compared), escape(r.Why))
 		}
 		b.WriteByte('\n')
 		for _, s := range sums {

@@ -204,11 +204,7 @@ func count(v float64) string {
 	if v < 10 {
 		return three(v)
 	}
-	text := strconv.FormatFloat(v, 'f', 0, 64)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
+	return summary.Count(math.Round(v))
 }
 
 // mostFindings is how many a reader takes in at a glance.
@@ -216,7 +212,7 @@ const mostFindings = 8
 
 // Findings returns the sentences that a report begins with: of each section the
 // one with the greatest proven difference, by the lower bound, if possible without
-// a note to it; the greatest first. Reads, which any program does, are always among
+// a note to it; winners first, and the greatest first. Reads, which any program does, are always among
 // them. At the end stand the sequential reads where no difference is shown.
 func Findings(advice []Advice) []string {
 	var best []Advice
@@ -234,7 +230,16 @@ func Findings(advice []Advice) []string {
 	same := slices.DeleteFunc(sequential(advice), func(a Advice) bool {
 		return slices.ContainsFunc(best, func(b Advice) bool { return b.Sentence == a.Sentence })
 	})
-	byStrength := func(a, b Advice) int { return cmp.Compare(b.proven(), a.proven()) }
+	// What to take comes before what not to take.
+	byStrength := func(a, b Advice) int {
+		if wins := a.Verdict == Wins; wins != (b.Verdict == Wins) {
+			if wins {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.proven(), a.proven())
+	}
 	slices.SortStableFunc(best, func(a, b Advice) int {
 		if isRead := a.Benchmark == "Read"; isRead != (b.Benchmark == "Read") {
 			if isRead {

@@ -45,6 +45,7 @@ var mayKnow = map[string][]string{
 	"iopath/internal/summary":                {},
 	"iopath/internal/verdict":                {"iopath/internal/summary"},
 	"iopath/internal/advice":                 {"iopath/internal/summary", "iopath/internal/verdict"},
+	"iopath/internal/report":                 {"iopath/internal/summary"},
 	"iopath/plots":                           {"iopath/internal/summary", "iopath/internal/verdict"},
 	"iopath/bench": {
 		"iopath/workloads", "iopath/workloads/iomethod", "iopath/internal/counters", "iopath/internal/pagecache",

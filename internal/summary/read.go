@@ -81,6 +81,7 @@ func Read(inputs ...Input) (*Results, error) {
 						return nil, Errorf("read %s:%d: %w (the file is damaged, or no text: give one in the Go benchmark format)", in.Name, line, err)
 					}
 					g = &group{first: rec.Clone(), values: map[string][]float64{}}
+					g.first.ConfigIndex("") // makes its index now: nothing changes Results later
 					groups[key] = g
 					r.groups = append(r.groups, g)
 					r.addConfig(rec)

@@ -76,7 +76,7 @@ func columns(rows []Row, suite bool) []Column {
 			}
 			if f, ok := r.Figures["sec/op"]; ok {
 				scale, prefix := timeScale(f.Value)
-				return digits(f.Value/scale) + " " + prefix + "s/op"
+				return Digits(f.Value/scale) + " " + prefix + "s/op"
 			}
 			return "-"
 		}
@@ -130,27 +130,27 @@ func unitColumn(unit string, rows []Row, suite bool) Column {
 	c := Column{Unit: unit, Top: quantity, Sub: per, isZero: isZero}
 	show := func(f Figure) string {
 		if !f.Exact && math.Abs(f.Value) >= 100 {
-			return count(math.Round(f.Value)) // the half between two counts
+			return Count(math.Round(f.Value)) // the half between two counts
 		}
-		return count(f.Value)
+		return Count(f.Value)
 	}
 	interval := anyInterval && (unit == "B/s" || unit == "sec/op")
 	switch {
 	case unit == "B/s":
 		scale, prefix := byteScale(top)
 		c.Top, c.Sub = "throughput", prefix+"B/s"
-		show = func(f Figure) string { return digits(f.Value / scale) }
+		show = func(f Figure) string { return Digits(f.Value / scale) }
 	case !hasPer && strings.HasSuffix(quantity, "-sec"):
 		// Times of a block span what no one scale shows: 500 ns in the page
 		// cache and 100 ms behind it.
 		c.Top, c.Sub = strings.TrimSuffix(quantity, "-sec"), "s"
 		show = func(f Figure) string {
 			scale, prefix := timeScale(f.Value)
-			return digits(f.Value/scale) + prefix
+			return Digits(f.Value/scale) + prefix
 		}
 	case strings.HasSuffix(quantity, "-%"):
 		c.Top, c.Sub = strings.TrimSuffix(quantity, "-%"), "%"
-		show = func(f Figure) string { return digits(f.Value) }
+		show = func(f Figure) string { return Digits(f.Value) }
 	case quantity == "sec" || strings.HasSuffix(quantity, "-sec"):
 		scale, prefix := timeScale(top)
 		if !suite && top/low < 1e4 {
@@ -160,7 +160,7 @@ func unitColumn(unit string, rows []Row, suite bool) Column {
 		if quantity == "sec" {
 			c.Top = "time"
 		}
-		show = func(f Figure) string { return digits(f.Value / scale) }
+		show = func(f Figure) string { return Digits(f.Value / scale) }
 	case benchunit.ClassOf(unit) == benchunit.Binary:
 		c.Top, c.Sub = strings.TrimSuffix(quantity, "-B"), "B"+per
 		show = func(f Figure) string { return bytesText(f.Value) }
@@ -191,8 +191,8 @@ func percent(share float64) string {
 	return fmt.Sprintf("%.0f%%", 100*share)
 }
 
-// digits writes three significant digits, and all digits before the point.
-func digits(v float64) string {
+// Digits writes three significant digits, and all digits before the point.
+func Digits(v float64) string {
 	switch a := math.Abs(v); {
 	case a == 0:
 		return "0"
@@ -208,8 +208,8 @@ func digits(v float64) string {
 	return strconv.FormatFloat(v, 'f', 3, 64)
 }
 
-// count writes a whole number whole, another with two decimals at the most.
-func count(v float64) string {
+// Count writes a whole number whole, another with two decimals at the most.
+func Count(v float64) string {
 	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
 		return thousands(strconv.FormatFloat(v, 'f', 0, 64))
 	}
@@ -236,10 +236,10 @@ func thousands(s string) string {
 
 func bytesText(v float64) string {
 	if math.Abs(v) < 1024 {
-		return count(v)
+		return Count(v)
 	}
 	scale, prefix := byteScale(v)
-	text := digits(v / scale)
+	text := Digits(v / scale)
 	if strings.Contains(text, ".") {
 		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
 	}
@@ -516,7 +516,7 @@ func padLeft(s string, n int) string {
 // Markdown writes the table with all its columns, a heading a section.
 func (t *Table) Markdown(w io.Writer) error {
 	var b strings.Builder
-	escape := strings.NewReplacer("|", `\|`, "*", `\*`, "_", `\_`, "`", "\\`", "<", "&lt;").Replace
+	escape := EscapeMarkdown
 	for _, s := range t.Sections {
 		fmt.Fprintf(&b, "### %s (%s)\n\n", escape(s.heading()), s.n())
 		grouped := slices.ContainsFunc(s.Rows, func(r Row) bool { return r.Group != "" })
@@ -641,3 +641,10 @@ func emptyNotNull(s []string) []string {
 	}
 	return s
 }
+
+// EscapeMarkdown takes from text, on one line, what Markdown would read in it.
+func EscapeMarkdown(text string) string {
+	return markdown.Replace(strings.Join(strings.Fields(text), " "))
+}
+
+var markdown = strings.NewReplacer(`\`, `\\`, "|", `\|`, "*", `\*`, "_", `\_`, "`", "\\`", "~", `\~`, "[", `\[`, "]", `\]`, "#", `\#`, "&", "&amp;", "<", "&lt;", ">", "&gt;")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"unicode/utf8"
@@ -86,6 +87,21 @@ PASS
 	if err != nil || len(later) != 1 || fmt.Sprint(later[0].Units, later[0].Values("sec/op")) != "[sec/op] [0.001]" {
 		t.Errorf("Cells of the later kernel = %v, %v; want one with sec/op alone", later, err)
 	}
+}
+
+// Results may be used by any number of goroutines: the race detector tells.
+func TestConcurrentUse(t *testing.T) {
+	r := mustParse(t, "kernel: Linux 6.18\nBenchmarkX/method=a 1 5 ns/op\n")
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			cells, err := r.Cells(`kernel:"Linux 6.18" /method:a`)
+			if err != nil || len(cells) != 1 || cells[0].Key("kernel") != "Linux 6.18" {
+				t.Errorf("Cells = %d cells, %v; want one of the kernel", len(cells), err)
+			}
+		})
+	}
+	wait.Wait()
 }
 
 func TestReadErrors(t *testing.T) {

@@ -373,7 +373,7 @@ func (t *Table) addNotes() {
 			}
 			for _, u := range r.Cell.Units {
 				if f := r.Figures[u]; f.Exact && f.Lo != f.Hi {
-					t.note("%s of %s is called exact, yet it varies from %s to %s.", u, r.Cell.Name, count(f.Lo), count(f.Hi))
+					t.note("%s of %s is called exact, yet it varies from %s to %s.", u, r.Cell.Name, Count(f.Lo), Count(f.Hi))
 				}
 			}
 		}
@@ -385,7 +385,7 @@ func (t *Table) addNotes() {
 		t.note("Where n is below %d a median has no 95 %% interval, so there is no ±.", MinSamples)
 	}
 	if ofCache < CacheBound {
-		t.note("The warm file has %s times the size of the last-level cache: warm figures are the cache's, not memory's.", count(ofCache))
+		t.note("The warm file has %s times the size of the last-level cache: warm figures are the cache's, not memory's.", Count(ofCache))
 	}
 	if limits[Memory] != nil {
 		t.note("(ceiling) of reads: the consumer alone, over memory.")
