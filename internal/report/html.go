@@ -9,7 +9,6 @@ import (
 	"html/template"
 	"io"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -82,12 +81,6 @@ type glyphs struct {
 	defs bytes.Buffer
 }
 
-var (
-	outline   = regexp.MustCompile(`<path id="([^"]+)" d="([^"]*)"/>\n?`)
-	reference = regexp.MustCompile(`( id="|="#|url\(#)([^")]+)`)
-	namespace = regexp.MustCompile(`\s+xmlns(:xlink)?="[^"]*"`)
-)
-
 // inline returns a chart's SVG as it may stand in a page beside others: the ids in
 // it begin with prefix, and its letters are those of all.
 func (g *glyphs) inline(prefix string, svg []byte) string {
@@ -96,22 +89,39 @@ func (g *glyphs) inline(prefix string, svg []byte) string {
 		text = text[i:] // behind what makes it a file of its own
 	}
 	shared := map[string]string{}
-	text = outline.ReplaceAllStringFunc(text, func(path string) string {
-		m := outline.FindStringSubmatch(path)
-		shared[m[1]] = g.share(m[2])
-		return ""
-	})
-	text = reference.ReplaceAllStringFunc(text, func(ref string) string {
-		m := reference.FindStringSubmatch(ref)
-		if id, ok := shared[m[2]]; ok {
-			return m[1] + id
+	parts := strings.Split(text, outlineStart)
+	for i, part := range parts[1:] {
+		// An outline has an id and a d, and ends.
+		id, rest, _ := strings.Cut(part, `" d="`)
+		d, after, ok := strings.Cut(rest, `"/>`)
+		if !ok || strings.ContainsAny(id+d, `"<`) {
+			parts[i+1] = outlineStart + part
+			continue
 		}
-		return m[1] + prefix + "-" + m[2]
-	})
+		shared[id] = g.share(d)
+		parts[i+1] = strings.TrimPrefix(after, "\n")
+	}
+	text = strings.Join(parts, "")
+	for _, mark := range []string{` id="`, `href="#`, `url(#`} {
+		parts := strings.Split(text, mark)
+		for i, part := range parts[1:] {
+			end := max(strings.IndexAny(part, `")`), 0)
+			id, ok := shared[part[:end]]
+			if !ok {
+				id = prefix + "-" + part[:end]
+			}
+			parts[i+1] = mark + id + part[end:]
+		}
+		text = strings.Join(parts, "")
+	}
 	// In a page these are understood, and an address is none.
-	text = namespace.ReplaceAllString(text, "")
+	for _, space := range []string{` xmlns="http://www.w3.org/2000/svg"`, ` xmlns:xlink="http://www.w3.org/1999/xlink"`} {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, "\n\t"+space[1:], ""), space, "")
+	}
 	return strings.ReplaceAll(text, "xlink:href=", "href=")
 }
+
+const outlineStart = `<path id="`
 
 // share returns the id of an outline, which it writes down if it is new.
 func (g *glyphs) share(d string) string {

@@ -357,3 +357,23 @@ func TestWriteFile(t *testing.T) {
 		t.Errorf("a directory that is not there: %v, want os.ErrNotExist", err)
 	}
 }
+
+// Charts share their letters and no id, and keep their colours.
+func TestInline(t *testing.T) {
+	const svg = "<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\"\n\txmlns:xlink=\"http://www.w3.org/1999/xlink\"><defs>\n" +
+		"<path id=\"r36\" d=\"M0 0Z\"/>\n<path id=\"r37\" d=\"M1 1Z\"/>\n<clipPath id=\"box\"/></defs>\n" +
+		"<g fill=\"#222222\" clip-path=\"url(#box)\"><use xlink:href=\"#r36\"/><use xlink:href=\"#r37\"/></g><path d=\"M5 5\" style=\"fill:#0072B2\"/></svg>"
+	var g glyphs
+	g.share("M9 9Z") // of another chart
+	const want = "<svg><defs>\n<clipPath id=\"c1-box\"/></defs>\n" +
+		"<g fill=\"#222222\" clip-path=\"url(#c1-box)\"><use href=\"#g1\"/><use href=\"#g2\"/></g><path d=\"M5 5\" style=\"fill:#0072B2\"/></svg>"
+	if got := g.inline("c1", []byte(svg)); got != want {
+		t.Errorf("in a page the chart is\n%s\nwant\n%s", got, want)
+	}
+	if again := g.inline("c1", []byte(svg)); again != want {
+		t.Errorf("the second time it is\n%s\nwant the same letters", again)
+	}
+	for _, odd := range []string{"", "<svg", `<path id="`, `<path id="a" d="b`, `<path id="a"/>`, `url(#`} {
+		g.inline("c2", []byte(odd)) // ends
+	}
+}
