@@ -200,7 +200,7 @@ func (d *data) points() [][]string {
 }
 
 // maxRaw is the most measurements that are drawn of one point.
-const maxRaw = 60
+const maxRaw = 40
 
 // drawn returns the measurements to draw, spread evenly over all of them.
 func (p point) drawn() []float64 {

@@ -3,11 +3,13 @@ package plots
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"image"
 	"image/color"
 	"image/png"
 	"io"
 	"maps"
+	"math"
 	"slices"
 
 	"gonum.org/v1/plot/vg"
@@ -38,54 +40,61 @@ func (c pngCanvas) WriteTo(w io.Writer) (int64, error) {
 // them stand for each of the others.
 func paletted(img image.Image) image.Image {
 	rgba, ok := img.(*image.RGBA)
-	if !ok || !rgba.Opaque() {
+	if !ok || rgba.Rect.Empty() || rgba.Stride != 4*rgba.Rect.Dx() {
 		return img
 	}
-	type rgb [3]uint8
-	pixels := func(each func(i int, c rgb)) {
-		for y := range rgba.Rect.Dy() {
-			row := rgba.Pix[y*rgba.Stride:][:4*rgba.Rect.Dx()]
-			for x := 0; x < len(row); x += 4 {
-				each(y*rgba.Rect.Dx()+x/4, rgb(row[x:x+3]))
-			}
-		}
-	}
-	counts := map[rgb]int{}
-	var last rgb
-	run := 0 // of equal pixels, which most are
-	pixels(func(_ int, c rgb) {
-		if c != last {
+	pix := rgba.Pix
+	at := func(i int) uint32 { return binary.BigEndian.Uint32(pix[i:]) }
+	counts := map[uint32]int{}
+	last, run := at(0), 0 // of equal pixels, which most are
+	for i := 0; i < len(pix); i += 4 {
+		if c := at(i); c != last {
 			counts[last] += run
 			last, run = c, 0
 		}
 		run++
-	})
+	}
 	counts[last] += run
-	common := slices.SortedFunc(maps.Keys(counts), func(a, b rgb) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), slices.Compare(a[:], b[:]))
+	common := slices.SortedFunc(maps.Keys(counts), func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
 	common = common[:min(256, len(common))]
 	var palette color.Palette
-	for _, c := range common {
-		palette = append(palette, color.RGBA{c[0], c[1], c[2], 0xFF})
-	}
-	out := image.NewPaletted(rgba.Rect, palette)
-	index := map[rgb]uint8{}
+	index := map[uint32]uint8{}
 	for i, c := range common {
+		palette = append(palette, color.RGBA{uint8(c >> 24), uint8(c >> 16), uint8(c >> 8), uint8(c)})
 		index[c] = uint8(i)
 	}
+	out := image.NewPaletted(rgba.Rect, palette)
 	last = common[0]
-	at := uint8(0)
-	pixels(func(i int, c rgb) {
-		if c != last {
+	var now uint8
+	for i := range out.Pix {
+		if c := at(4 * i); c != last {
 			var known bool
-			if at, known = index[c]; !known {
-				at = uint8(palette.Index(color.RGBA{c[0], c[1], c[2], 0xFF}))
-				index[c] = at
+			if now, known = index[c]; !known {
+				now = nearest(common, c)
+				index[c] = now
 			}
 			last = c
 		}
-		out.Pix[i] = at
-	})
+		out.Pix[i] = now
+	}
 	return out
+}
+
+// nearest is the index of the colour with the least distance, which is that of
+// color.Palette.
+func nearest(colors []uint32, c uint32) (best uint8) {
+	least := math.MaxInt
+	for i, other := range colors {
+		distance := 0
+		for shift := 8; shift <= 24; shift += 8 {
+			d := int(c>>shift&0xFF) - int(other>>shift&0xFF)
+			distance += d * d
+		}
+		if distance < least {
+			best, least = uint8(i), distance
+		}
+	}
+	return best
 }

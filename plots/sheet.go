@@ -51,10 +51,11 @@ func (s *sheet) layout() *page {
 }
 
 func (p *page) draw(c draw.Canvas) {
-	// An opaque ground: the chart is read on dark pages too.
-	c.SetColor(color.White)
-	c.Fill(c.Rectangle.Path())
-
+	// An opaque ground, which a PNG has anyway: the chart is read on dark pages too.
+	if _, ok := c.Canvas.(pngCanvas); !ok {
+		c.SetColor(color.White)
+		c.Fill(c.Rectangle.Path())
+	}
 	y := p.h - margin
 	lines := func(f font.Face, col color.Color, pitch vg.Length, texts []string) {
 		c.SetColor(col)

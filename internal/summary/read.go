@@ -1,6 +1,7 @@
 package summary
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func ReadFiles(paths ...string) (*Results, error) {
 			return nil, Errorf("read results: %w (name a file of result lines, such as bench.txt)", err)
 		}
 		defer f.Close()
-		inputs = append(inputs, Input{path, f})
+		inputs = append(inputs, Input{path, bufio.NewReaderSize(f, 1<<20)})
 	}
 	return Read(inputs...)
 }
@@ -45,14 +46,16 @@ func ReadFiles(paths ...string) (*Results, error) {
 // Every error is ErrInput.
 func Read(inputs ...Input) (*Results, error) {
 	r := &Results{orig: map[string]string{}}
-	proj, err := new(benchproc.ProjectionParser).Parse(".fullname,.config,.file", nil)
+	proj, err := new(benchproc.ProjectionParser).Parse(".config,.file", nil)
 	if err != nil {
 		return nil, err
 	}
 	var (
 		reader benchfmt.Reader
-		groups = map[benchproc.Key]*group{}
-		lines  int // of results, so far
+		groups = map[benchproc.Key]map[string]*group{} // by configuration, by name
+		config []benchfmt.Config                       // of the result before
+		byName map[string]*group                       // the groups of that configuration
+		lines  int                                     // of results, so far
 		names  []string
 	)
 	for _, in := range inputs {
@@ -74,15 +77,22 @@ func Read(inputs ...Input) (*Results, error) {
 				}
 				return nil, Errorf("read %s:%d: %s (the line is damaged: mend or remove it)", in.Name, line, rec.Msg)
 			case *benchfmt.Result:
-				key := proj.Project(rec)
-				g := groups[key]
+				if byName == nil || !slices.EqualFunc(config, rec.Config, sameConfig) {
+					config = rec.Clone().Config
+					key := proj.Project(rec)
+					if byName = groups[key]; byName == nil {
+						byName = map[string]*group{}
+						groups[key] = byName
+					}
+				}
+				g := byName[string(rec.Name)]
 				if g == nil {
 					if err := r.checkText(rec); err != nil {
 						return nil, Errorf("read %s:%d: %w (the file is damaged, or no text: give one in the Go benchmark format)", in.Name, line, err)
 					}
-					g = &group{first: rec.Clone(), values: map[string][]float64{}}
+					g = &group{first: rec.Clone()}
 					g.first.ConfigIndex("") // makes its index now: nothing changes Results later
-					groups[key] = g
+					byName[string(rec.Name)] = g
 					r.groups = append(r.groups, g)
 					r.addConfig(rec)
 				}
@@ -109,6 +119,10 @@ func Read(inputs ...Input) (*Results, error) {
 	}
 	r.Units = reader.Units()
 	return r, nil
+}
+
+func sameConfig(a, b benchfmt.Config) bool {
+	return a.Key == b.Key && a.File == b.File && bytes.Equal(a.Value, b.Value)
 }
 
 // checkText refuses what a terminal or an XML reader would choke on.
@@ -148,7 +162,7 @@ func (r *Results) addConfig(res *benchfmt.Result) {
 }
 
 func (r *Results) addValues(g *group, res *benchfmt.Result, cut bool) error {
-	for _, v := range res.Values {
+	for i, v := range res.Values {
 		// benchfmt takes a zero for a value that needed no tidying.
 		if _, unit := benchunit.Tidy(v.Value, v.Unit); unit != v.Unit {
 			v.Unit, v.OrigUnit = unit, v.Unit
@@ -169,10 +183,8 @@ func (r *Results) addValues(g *group, res *benchfmt.Result, cut bool) error {
 			r.Notes = addOnce(r.Notes, fmt.Sprintf("%s of %s is infinite or not a number: left out", unit, res.Name))
 			continue
 		}
-		if _, ok := g.values[v.Unit]; !ok {
-			g.units = append(g.units, v.Unit)
-		}
-		g.values[v.Unit] = append(g.values[v.Unit], v.Value)
+		col := g.column(i, v.Unit)
+		col.values = append(col.values, v.Value)
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/perf/benchfmt"
 	"golang.org/x/perf/benchmath"
@@ -113,9 +114,28 @@ type Results struct {
 // A group holds the lines that agree in name and configuration, so that a
 // filter is asked once for all of them.
 type group struct {
-	first  *benchfmt.Result
-	units  []string
-	values map[string][]float64
+	first   *benchfmt.Result
+	columns []column // in the order first seen
+	figures sync.Map // by unit: what Figure made of a cell of this group alone
+}
+
+// A column holds the measurements of one unit.
+type column struct {
+	unit   string
+	values []float64
+}
+
+// column returns the one of a unit, which it adds if need be. Lines have their units
+// in the same order mostly, so it looks at the i-th first.
+func (g *group) column(i int, unit string) *column {
+	if i >= len(g.columns) || g.columns[i].unit != unit {
+		i = slices.IndexFunc(g.columns, func(c column) bool { return c.unit == unit })
+	}
+	if i < 0 {
+		i = len(g.columns)
+		g.columns = append(g.columns, column{unit: unit})
+	}
+	return &g.columns[i]
 }
 
 // ConfigValue returns the first value of a configuration key, "" if it has none.
@@ -136,6 +156,7 @@ type Cell struct {
 	values map[string][]float64
 	result *benchfmt.Result
 	meta   benchfmt.UnitMetadataMap
+	known  *sync.Map // figures of a cell that is one group
 }
 
 // Cells returns the cells that a benchproc filter keeps ("*" keeps all), in
@@ -160,9 +181,9 @@ func (r *Results) Cells(filter string, keys ...string) ([]*Cell, error) {
 	byID := map[string]*Cell{}
 	for _, g := range r.groups {
 		res := *g.first
-		res.Values = make([]benchfmt.Value, len(g.units))
-		for i, u := range g.units {
-			res.Values[i] = benchfmt.Value{Unit: u, OrigUnit: r.orig[u]}
+		res.Values = make([]benchfmt.Value, len(g.columns))
+		for i, col := range g.columns {
+			res.Values[i] = benchfmt.Value{Unit: col.unit, OrigUnit: r.orig[col.unit]}
 		}
 		match, err := f.Match(&res)
 		if err != nil || !match.Any() {
@@ -174,18 +195,23 @@ func (r *Results) Cells(filter string, keys ...string) ([]*Cell, error) {
 		}
 		c := byID[id]
 		if c == nil {
-			c = &Cell{Name: string(res.Name.Full()), values: map[string][]float64{}, result: g.first, meta: r.Units}
+			c = &Cell{Name: string(res.Name.Full()), values: map[string][]float64{}, result: g.first, meta: r.Units, known: &g.figures}
 			byID[id] = c
 			cells = append(cells, c)
 		}
-		for i, u := range g.units {
+		if c.result != g.first {
+			c.known = nil
+		}
+		for i, col := range g.columns {
 			if !match.Test(i) {
 				continue
 			}
-			if _, ok := c.values[u]; !ok {
-				c.Units = append(c.Units, u)
+			if have, ok := c.values[col.unit]; ok {
+				c.values[col.unit] = slices.Concat(have, col.values)
+			} else {
+				c.Units = append(c.Units, col.unit)
+				c.values[col.unit] = col.values // nobody changes it
 			}
-			c.values[u] = append(c.values[u], g.values[u]...)
 		}
 	}
 	return cells, nil
@@ -272,6 +298,21 @@ func opUnit(unit string) string { return strings.TrimSuffix(unit, perGiB) + "/op
 // throughput of a file is rounded, so where the name has a /size within a
 // thousandth of the product, it is that size, which makes counts per GiB whole.
 func (c *Cell) BytesPerOp() (float64, bool) {
+	if c.known == nil {
+		return c.bytesPerOp()
+	}
+	const key = "bytes of an op" // no unit has spaces
+	if v, ok := c.known.Load(key); ok && c.values["B/s"] != nil && c.values["sec/op"] != nil {
+		return v.(float64), v.(float64) > 0
+	}
+	v, ok := c.bytesPerOp()
+	if ok {
+		c.known.Store(key, v)
+	}
+	return v, ok
+}
+
+func (c *Cell) bytesPerOp() (float64, bool) {
 	rate, time := c.values["B/s"], c.values["sec/op"]
 	n := min(len(rate), len(time))
 	if n == 0 {
@@ -313,6 +354,24 @@ func (f Figure) PlusMinus() (float64, bool) {
 
 // Figure reduces a tidied unit of the cell; false where it was not measured.
 func (c *Cell) Figure(unit string) (Figure, bool) {
+	type result struct {
+		Figure
+		ok bool
+	}
+	if c.known == nil {
+		return c.figure(unit)
+	}
+	if r, ok := c.known.Load(unit); ok && c.values[unit] != nil {
+		return r.(result).Figure, r.(result).ok
+	}
+	f, ok := c.figure(unit)
+	if c.values[unit] != nil {
+		c.known.Store(unit, result{f, ok})
+	}
+	return f, ok
+}
+
+func (c *Cell) figure(unit string) (Figure, bool) {
 	values := c.Values(unit)
 	if _, ok := c.values[unit]; !ok {
 		unit = opUnit(unit)
