@@ -13,6 +13,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"iopath/internal/suite"
 	"iopath/internal/summary"
 )
 
@@ -32,17 +33,16 @@ type Bars struct {
 type Part struct {
 	Unit  string // as in the file or tidied; X/GiB is computed from X/op
 	Label string
+	Of    string // unit of which this is a sampled share, with the others of it; "" for none
 }
 
 // cpuParts are what the CPU time of a job divides into.
 var cpuParts = []Part{
-	{"user-cpu-sec/GiB", "user"}, {"sys-cpu-sec/GiB", "system"}, {"peer-cpu-sec/GiB", "the other side"},
+	{"user-cpu-sec/GiB", "user", "cpu-sec/GiB"}, {"sys-cpu-sec/GiB", "system", "cpu-sec/GiB"}, {"peer-cpu-sec/GiB", "the other side", ""},
 }
 
 // transports are what a socket's workloads go over.
-var transports = []struct{ key, over string }{
-	{"tcp", "over TCP loopback"}, {"unix", "over a Unix socket"}, {"veth", "over TCP between network namespaces"},
-}
+var transports = []string{"tcp", "unix", "veth"}
 
 // cpuBars are the charts of CPU time by its parts, at the usual block.
 func cpuBars() (all []Bars) {
@@ -50,28 +50,27 @@ func cpuBars() (all []Bars) {
 		all = append(all, Bars{
 			Headline: Headline{Name: name + "-cpu-parts", Title: "Where does the CPU time go in " + what + "?", Section: section},
 			Filter:   filter + " /block:" + usualBlock, Series: "/method", Parts: cpuParts, Total: "CPU time per GiB",
-			Note: "The kernel samples how CPU time divides into user and system: a hint; the total is exact.",
+			Note: "The kernel samples how CPU time divides into user and system: a hint; each side's is exact. Of Go's own API over sockets it is the whole process's.",
 		})
 	}
-	for _, cache := range []struct{ key, file string }{{"warm", "a cached file"}, {"cold", "an uncached file"}} {
-		add("read-seq-"+cache.key, "Reads of "+cache.file, ".name:Read /pattern:seq /cache:"+cache.key, "sequential reads of "+cache.file)
-		add("read-rand-"+cache.key, "Reads of "+cache.file, ".name:Read /pattern:rand /cache:"+cache.key, "random reads of "+cache.file)
+	for _, cache := range []string{"warm", "cold"} {
+		file, reads, sends := suite.File(cache), suite.Section("Read", cache), suite.Section("Send", cache)
+		add("read-seq-"+cache, reads, ".name:Read /pattern:seq /cache:"+cache, "sequential reads of "+file)
+		add("read-rand-"+cache, reads, ".name:Read /pattern:rand /cache:"+cache, "random reads of "+file)
 		for _, t := range transports {
-			add("send-"+t.key+"-"+cache.key, "Sending "+cache.file, ".name:Send /transport:"+t.key+" /cache:"+cache.key, "sending "+cache.file+" "+t.over)
+			add("send-"+t+"-"+cache, sends, ".name:Send /transport:"+t+" /cache:"+cache, "sending "+file+" "+suite.Over(t))
 		}
 	}
 	for _, t := range transports {
-		add("receive-"+t.key, "Receiving a file", ".name:Receive /transport:"+t.key, "receiving a file "+t.over)
-		add("relay-"+t.key, "Relaying from socket to socket", ".name:Relay /transport:"+t.key, "relaying "+t.over)
+		add("receive-"+t, suite.Section("Receive", ""), ".name:Receive /transport:"+t, "receiving a file "+suite.Over(t))
+		add("relay-"+t, suite.Section("Relay", ""), ".name:Relay /transport:"+t, "relaying "+suite.Over(t))
 	}
-	for _, cache := range []struct{ key, file string }{{"warm", "a cached file"}, {"cold", "an uncached file"}} {
-		add("copy-"+cache.key, "Copying a file", ".name:Copy /cache:"+cache.key, "copying "+cache.file)
+	for _, cache := range []string{"warm", "cold"} {
+		add("copy-"+cache, suite.Section("Copy", ""), ".name:Copy /cache:"+cache, "copying "+suite.File(cache))
 	}
-	for _, w := range []struct{ pattern, what string }{
-		{"append", "appending to a file"}, {"seq", "overwriting a file in order"}, {"rand", "overwriting a file at random"},
-	} {
+	for _, pattern := range []string{"append", "seq", "rand"} {
 		for _, sync := range []string{"none", "end"} {
-			add("write-"+w.pattern+"-"+sync, "Writing a file", ".name:Write /pattern:"+w.pattern+" /sync:"+sync, w.what+", "+policies[sync])
+			add("write-"+pattern+"-"+sync, suite.Section("Write", ""), ".name:Write /pattern:"+pattern+" /sync:"+sync, suite.Writing(pattern)+", "+suite.Synced(sync))
 		}
 	}
 	return all
@@ -84,8 +83,8 @@ type barPage struct {
 	rows []barRow // least total first
 }
 
-// A barRow is the total of a series, and what each part has of its median; NaN for a
-// part that the series lacks.
+// A barRow is the total of a series, and the median of each part; NaN for one that the
+// series lacks.
 type barRow struct {
 	name  string
 	style style
@@ -112,7 +111,8 @@ func (b Bars) collect(results *summary.Results) (*barPage, error) {
 		return nil, fmt.Errorf("draw %s: %w", b.Name, err)
 	}
 	p := &barPage{Bars: b, data: &data{chart: Chart{Series: b.Series, Y: b.Total}, xs: []string{""}}}
-	used := slices.DeleteFunc(slices.Clone(cells), func(c *summary.Cell) bool { return !b.has(c) })
+	kept, left := usual(cells)
+	used := slices.DeleteFunc(slices.Clone(kept), func(c *summary.Cell) bool { return !b.has(c) })
 	label := labels(used, p.chart)
 	styles := styleAll(results, b.Series)
 	var drawn []*summary.Cell
@@ -143,7 +143,7 @@ func (b Bars) collect(results *summary.Results) (*barPage, error) {
 	}
 	_, unit := benchunit.Tidy(1, b.Parts[0].Unit)
 	p.scale(unit)
-	p.notes = slices.DeleteFunc(append([]string{common(drawn, b.Series), b.Note}, p.notes...), func(s string) bool { return s == "" })
+	p.notes = slices.DeleteFunc(append([]string{common(drawn, b.Series), left, b.Note}, p.notes...), func(s string) bool { return s == "" })
 	facts, _, _ := strings.Cut(caption(results, p.data, drawn), "\n")
 	p.caption = facts + "\n" + p.how()
 	return p, nil
@@ -160,7 +160,7 @@ func (b Bars) has(c *summary.Cell) bool {
 // cannot.
 func (b Bars) row(c *summary.Cell) (row barRow, err error) {
 	var totals []float64
-	whole := 0.0
+	shares := map[string]float64{} // the sums of what is sampled of one unit
 	for _, part := range b.Parts {
 		_, unit := benchunit.Tidy(1, part.Unit)
 		values := c.Values(unit)
@@ -182,17 +182,20 @@ func (b Bars) row(c *summary.Cell) (row barRow, err error) {
 			totals[k] += v
 			sum += v / float64(len(values))
 		}
+		if _, ok := c.Figure(part.Of); !ok {
+			fig, _ := summary.Summarize(values)
+			sum = fig.Value
+		}
 		row.parts = append(row.parts, sum)
-		whole += sum
+		shares[part.Of] += sum
 	}
 	row.total.raw = totals
 	row.total.fig, _ = summary.Summarize(totals)
-	// Medians of the parts do not add up to that of the total. So the parts have of it
-	// what they have of all rounds together, which is also where a sampled division is
-	// at its best.
-	for i := range row.parts {
-		if whole > 0 {
-			row.parts[i] *= row.total.fig.Value / whole
+	// What is sampled divides the median of its unit, as all rounds together do, which
+	// is where sampling is at its best.
+	for i, part := range b.Parts {
+		if fig, ok := c.Figure(part.Of); ok && shares[part.Of] > 0 {
+			row.parts[i] *= fig.Value / shares[part.Of]
 		}
 	}
 	return row, nil
@@ -204,7 +207,7 @@ func (p *barPage) how() string {
 	for _, row := range p.rows {
 		low, high = min(low, row.total.fig.N), max(high, row.total.fig.N)
 	}
-	const bars = "Bars: medians of the total, divided as all rounds together are"
+	const bars = "Bars: medians of each side; the mark: the total's"
 	switch {
 	case high == 1:
 		return "Bars: single measurements, no interval."
@@ -259,7 +262,7 @@ func (p *barPage) grid() *grid {
 		g.names = append(g.names, row.name)
 		text := plain(round3(row.total.fig.Value / p.yScale))
 		if pm, ok := row.total.fig.PlusMinus(); ok && pm > 0 {
-			text += " ± " + percent(pm)
+			text += " ± " + summary.Percent(pm)
 		}
 		totals = append(totals, text)
 	}
@@ -302,6 +305,7 @@ func (p *barPage) draw(c draw.Canvas, r vg.Rectangle, g *grid) {
 		if fig := row.total.fig; fig.Interval && fig.Lo != fig.Hi {
 			whisker(c, at(fig.Lo), at(fig.Hi), y-3+barH/2)
 		}
+		c.StrokeLine2(draw.LineStyle{Color: ink, Width: 1.6}, at(row.total.fig.Value), y-4.5, at(row.total.fig.Value), y-1.5+barH)
 		pale := colors[row.style.color]
 		pale.A = 0xA0
 		dots(c, pale, row.total.drawn(), at, y-6.5, 4)
@@ -376,16 +380,6 @@ func dots(c draw.Canvas, col color.Color, raw []float64, at func(float64) vg.Len
 		dot.Close()
 		c.Fill(dot)
 	}
-}
-
-// percent writes a share as one reads it.
-func percent(share float64) string {
-	digits := 2
-	if share < 0.01 {
-		digits = 1
-	}
-	v, _ := strconv.ParseFloat(strconv.FormatFloat(100*share, 'g', digits, 64), 64)
-	return plain(v) + " %"
 }
 
 // A grid has a row for each series: its name, a place on an axis of values that all

@@ -99,8 +99,8 @@ func TestBars(t *testing.T) {
 		}{{"read+write", 50, 450, 300}, {"sendfile", 10, 300, 350}, {"mmap+write", 200, 350, 300}} {
 			// User time is now counted, now not, as ticks have it: the sum is the same.
 			tick := 9 * (round%2*2 - 1)
-			fmt.Fprintf(&text, "BenchmarkSend/transport=tcp/cache=warm/size=1GiB/block=64KiB/method=%s 1 1000000000 ns/op 1073.741824 MB/s %d user-cpu-ns/op %d sys-cpu-ns/op %d peer-cpu-ns/op\n",
-				m.method, (m.user+tick)*1e6, (m.sys-tick+round)*1e6, m.peer*1e6)
+			fmt.Fprintf(&text, "BenchmarkSend/transport=tcp/cache=warm/size=1GiB/block=64KiB/method=%s 1 1000000000 ns/op 1073.741824 MB/s %d user-cpu-ns/op %d sys-cpu-ns/op %d cpu-ns/op %d peer-cpu-ns/op\n",
+				m.method, (m.user+tick)*1e6, (m.sys-tick+round)*1e6, (m.user+m.sys+round)*1e6, m.peer*1e6)
 		}
 	}
 	b := oneOf(t, cpuBars(), "send-tcp-warm-cpu-parts")
@@ -109,7 +109,7 @@ func TestBars(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := "sendfile,8.71429,304.286,350,663,660,666,7\n"; !strings.Contains(string(csvOf(t, s)), want) {
-		t.Errorf("points are\n%swant %q in them: shares of all rounds, of the median total", csvOf(t, s), want)
+		t.Errorf("points are\n%swant %q in them: shares of all rounds, of the median of each side", csvOf(t, s), want)
 	}
 	golden(t, "bars.svg", svgOf(t, s))
 	golden(t, "bars.csv", csvOf(t, s))
@@ -118,7 +118,7 @@ func TestBars(t *testing.T) {
 func TestBarsExtremes(t *testing.T) {
 	const row = "R/method="
 	b := Bars{Headline: Headline{Name: "b", Title: "What?"}, Series: "/method", Total: "time",
-		Parts: []Part{{"a-ns/op", "a"}, {"b-ns/op", "b"}, {"c-ns/op", "c"}}}
+		Parts: []Part{{Unit: "a-ns/op", Label: "a"}, {Unit: "b-ns/op", Label: "b"}, {Unit: "c-ns/op", Label: "c"}}}
 	var forty []string
 	for i := range 40 {
 		forty = append(forty, fmt.Sprintf("%sm%d", row, i))

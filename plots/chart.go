@@ -11,6 +11,7 @@ type Chart struct {
 	Unit   string   // as in the file (ns/op, MB/s, syscalls/op) or tidied (sec/op, B/s); X/GiB is computed from X/op
 	Y      string   // what the y axis shows, without its unit; "" for the name of Unit
 	Log    bool     // y in decades, with a place for zero; else linear from zero
+	Usual  bool     // leave out other consumers than the usual one, where there are both
 	Note   string   // what a reader must know, above the figures
 
 	Across []Quantile // the x axis has units of the same cell

@@ -86,12 +86,19 @@ func (c Chart) collect(results *summary.Results) (*data, error) {
 	if len(cells) == 0 {
 		return nil, noData("draw %s: no result passes the filter %q (iopath table shows what there is)", c.Name, c.Filter)
 	}
+	left := ""
+	if c.Usual {
+		cells, left = usual(cells)
+	}
 	figures := c.figures(cells)
 	if len(figures) == 0 {
 		return nil, c.lacks(cells)
 	}
 
 	d := &data{chart: c}
+	if left != "" {
+		d.note("%s", left)
+	}
 	if c.Note != "" {
 		d.note("%s", c.Note)
 	}
@@ -261,7 +268,9 @@ func (c Chart) axis(figures []figure) (xs []string, pos []float64, ordered bool)
 			pos[i] = math.Log2(pos[i])
 		}
 	}
-	return xs, pos, numeric
+	// Words in an order, such as policies by their strength, have a line between them.
+	inOrder := !slices.ContainsFunc(xs, func(x string) bool { return !slices.Contains(c.Order, x) })
+	return xs, pos, numeric || inOrder
 }
 
 // labels names the series. Where cells that differ in more than x and series
@@ -585,21 +594,36 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 		}
 	}
 	slices.SortFunc(sizes, summary.Compare)
+	llc, hasLLC := summary.ParseNumber(results.ConfigValue("llc"))
+	hasLLC = hasLLC && llc > 0
+	times := func(size string) string {
+		v, _ := summary.ParseNumber(size)
+		return plain(round3(v / llc))
+	}
+	cache := " × last-level cache (" + sizeLabel(results.ConfigValue("llc")) + ")"
 	switch {
-	case d.chart.X == "/size" || d.chart.Series == "/size" || len(sizes) > 1: // the chart tells
-	case len(sizes) == 1:
-		fact := "file " + sizeLabel(sizes[0])
-		size, ok1 := summary.ParseNumber(sizes[0])
-		llc, ok2 := summary.ParseNumber(results.ConfigValue("llc"))
-		if ok1 && ok2 && size > 0 && llc > 0 {
-			fact += fmt.Sprintf(" = %s × last-level cache (%s)", plain(round3(size/llc)), sizeLabel(results.ConfigValue("llc")))
-			if size/llc < summary.CacheBound && slices.ContainsFunc(used, func(c *summary.Cell) bool { return c.Key("/cache") == "warm" }) {
-				fact += ": the cache's speed, not memory's"
-			}
+	case d.chart.X == "/size" || d.chart.Series == "/size": // the chart tells
+	case len(sizes) == 0:
+		add("file = %s × last-level cache", "file-to-llc")
+	default:
+		least, most := sizes[0], sizes[len(sizes)-1]
+		fact := "size " + sizeLabel(least)
+		if least != most {
+			fact += " to " + sizeLabel(most)
+		}
+		if hasLLC && least == most {
+			fact += " = " + times(least) + cache
+		} else if hasLLC {
+			fact += " = " + times(least) + " to " + times(most) + cache
+		}
+		cached := func(c *summary.Cell) bool {
+			size, ok := summary.ParseNumber(c.Key("/size"))
+			return ok && hasLLC && size/llc < summary.CacheBound && c.Key("/cache") == "warm"
+		}
+		if slices.ContainsFunc(used, cached) {
+			fact += ": the cache's speed, not memory's"
 		}
 		facts = append(facts, fact)
-	default:
-		add("file = %s × last-level cache", "file-to-llc")
 	}
 	low, high, exact := math.MaxInt, 0, true
 	for _, s := range d.series {
@@ -628,14 +652,18 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 	if high > maxRaw {
 		faint = fmt.Sprintf("faint: %d of the measurements", maxRaw)
 	}
+	pairs := "the same round"
+	if d.chart.ratioKey() == ".file" {
+		pairs = "the k-th rounds"
+	}
 	how := "Points: medians"
 	switch {
 	case d.chart.Ratio != nil && low < summary.MinSamples:
-		how = fmt.Sprintf("Points: geometric means of the ratios of the same round; %s. A 95 %% interval needs n=%d.", faint, summary.MinSamples)
+		how = fmt.Sprintf("Points: geometric means of the ratios of "+pairs+"; %s. A 95 %% interval needs n=%d.", faint, summary.MinSamples)
 	case d.chart.Ratio != nil:
-		how = "Points: geometric means of the ratios of the same round; bars: 95 % intervals (Student's t); " + strings.Replace(faint, "measurements", "ratios", 1) + "."
+		how = "Points: geometric means of the ratios of " + pairs + "; bars: 95 % intervals (Student's t); " + strings.Replace(faint, "measurements", "ratios", 1) + "."
 	case exact && high == 1:
-		how = "Points: exact counts, of one round."
+		how = "Points: counted once."
 	case exact:
 		how = "Points: exact counts, the same in every round."
 	case high == 1:
@@ -653,7 +681,7 @@ func caption(results *summary.Results, d *data, used []*summary.Cell) string {
 // xName is how the chart calls one of its x values.
 func (d *data) xName(x string) string {
 	if d.chart.X == ".file" {
-		x = runName(x)
+		x = summary.RunName(x)
 	}
 	return sizeLabel(x)
 }

@@ -1,6 +1,7 @@
 package plots
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,7 +82,11 @@ func (c Chart) ratios(cells []*summary.Cell) (all []figure) {
 			if cell.Key(c.Ratio.Key) != of[0] || other == nil || cell.Key(c.X) == "" {
 				continue
 			}
-			a, b := cell.Values(c.unit()), other.Values(c.unit())
+			pair := summary.Paired
+			if c.Ratio.Key == ".file" {
+				pair = summary.PairedRuns
+			}
+			a, b := pair(cell, other, c.unit())
 			r, ok := verdict.Paired(a, b, summary.Confidence)
 			if !ok {
 				continue
@@ -111,12 +116,17 @@ func (c Chart) lacks(cells []*summary.Cell) error {
 		}
 	}
 	switch {
+	case c.Ratio != nil && c.Ratio.Key == ".file":
+		return noData("draw %s: the runs have no cell in common that has %s", c.Name, c.Unit)
 	case has && c.Ratio != nil:
 		return noData("draw %s: no two results differ in %s alone, as the ratios want that are asked for", c.Name, c.Ratio.Key)
 	case has:
 		return noData("draw %s: no result with %s has the key %q (see the names of the results)", c.Name, c.Unit, c.X)
 	}
-	return noData("draw %s: no result has the unit %q (there are %s)", c.Name, c.unit(), strings.Join(units, ", "))
+	if len(units) == 0 {
+		return noData("draw %s: no result has a finite figure", c.Name)
+	}
+	return noData("draw %s: no result has the unit %q (there are %s)", c.Name, cmp.Or(c.Unit, c.unit()), strings.Join(units, ", "))
 }
 
 // addReferences notes how the machine itself compares in what the ratios are of, and
@@ -142,4 +152,23 @@ func (d *data) addReferences(results *summary.Results) error {
 		d.note("The machine itself, by the same ratio: %s.", strings.Join(words, ", "))
 	}
 	return nil
+}
+
+// usual leaves out the cells of other consumers than the usual one, which has no
+// name, where it has any: the others do other work, and a chart for them is a filter
+// away. It says what is left out, "" for nothing.
+func usual(cells []*summary.Cell) (kept []*summary.Cell, left string) {
+	var others []string
+	for _, c := range cells {
+		if consumer := c.Key("/consume"); consumer == "" {
+			kept = append(kept, c)
+		} else if !slices.Contains(others, consumer) {
+			others = append(others, consumer)
+		}
+	}
+	if len(kept) == 0 || len(others) == 0 {
+		return cells, ""
+	}
+	slices.Sort(others)
+	return kept, "Not drawn: consume=" + strings.Join(others, ", ") + "."
 }

@@ -81,7 +81,7 @@ func wrap(f font.Face, text string, width vg.Length) []string {
 		}
 	}
 	for i := range lines {
-		lines[i] = strings.TrimSuffix(lines[i], " ·") // the caption's separator
+		lines[i] = strings.TrimPrefix(strings.TrimSuffix(lines[i], " ·"), "· ") // the caption's separator
 	}
 	return lines
 }
@@ -492,6 +492,7 @@ func (l curves) Plot(c draw.Canvas, g *plot.Plot) {
 		pts = slices.Concat([]vg.Point{{X: c.Min.X, Y: pts[0].Y}}, pts, []vg.Point{{X: c.Max.X, Y: pts[len(pts)-1].Y}})
 		c.StrokeLines(top(i), pts)
 	}
+	l.drawBreak(c, g)
 	l.drawFloors(c, g)
 	for _, s := range l.series {
 		pale := colors[s.style.color]
@@ -534,6 +535,19 @@ func (l curves) Plot(c draw.Canvas, g *plot.Plot) {
 		for _, pt := range path(s.points, s.side) {
 			s.style.glyph(c, pt, glyphR)
 		}
+	}
+}
+
+// drawBreak breaks a log axis above its zero, which is no decade below.
+func (l curves) drawBreak(c draw.Canvas, g *plot.Plot) {
+	if !l.y.log || l.y.zero != l.y.min || len(l.y.ticks) == 0 || l.y.ticks[0].Label != "0" {
+		return
+	}
+	y := c.Min.Y + 9
+	c.SetColor(color.White)
+	c.Fill(vg.Rectangle{Min: vg.Point{X: c.Min.X - 4, Y: y}, Max: vg.Point{X: c.Min.X + 4, Y: y + 3}}.Path())
+	for _, edge := range []vg.Length{y, y + 3} {
+		c.StrokeLine2(draw.LineStyle{Color: muted, Width: 0.6}, c.Min.X-4, edge-1.5, c.Min.X+4, edge+1.5)
 	}
 }
 

@@ -13,7 +13,7 @@
 //   - A [Stack] has several quantities one below the other over one x axis.
 //   - [Winners] has a field for each workload, with the series that wins there.
 //
-// [Spine] lists the suite's own. Each point is a median with its 95 % interval
+// [Spine] lists the suite's own, and [Trends] and [Ratios] those of several runs. Each point is a median with its 95 % interval
 // over the raw measurements, which stay visible. What was not measured is not
 // drawn, and a chart for which nothing was is not drawn at all.
 //
@@ -27,6 +27,7 @@ package plots
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -34,6 +35,7 @@ import (
 	"strings"
 	"sync"
 
+	"iopath/internal/atomicfile"
 	"iopath/internal/summary"
 )
 
@@ -105,10 +107,17 @@ func (ds Drawings) Draw(results *summary.Results, outDir string, formats ...stri
 	}
 	wait.Wait()
 	all := slices.Concat(paths...)
-	if err := errors.Join(errs...); err != nil {
-		return all, err
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch n := len(errs) - 1; {
+	case n == 0:
+		return all, errs[0]
+	case n > 0: // most likely the same
+		return all, fmt.Errorf("%w; and %d more charts are not drawn", errs[0], n)
 	}
 	if len(all) == 0 {
+		if c, ok := ds[0].(Chart); ok && c.ratioKey() == ".file" {
+			return nil, noData("draw charts: the two runs have no cell in common (name runs of the same workloads)")
+		}
 		return nil, noData("draw charts: no result is of a benchmark of the suite (draw a chart of your own: iopath plot -x KEY -series KEY -unit UNIT)")
 	}
 	return all, nil
@@ -132,8 +141,13 @@ func drawOne(d Drawing, results *summary.Results, outDir string, formats []strin
 	}
 	for _, f := range formats {
 		path := filepath.Join(outDir, name+"."+f)
-		if err := writeFile(path, s.render(f)); err != nil {
-			return paths, fmt.Errorf("draw %s: %w", path, err)
+		content := s.render(f)
+		err := atomicfile.WriteFile(path, func(w io.Writer) error {
+			_, err := content.WriteTo(w)
+			return err
+		})
+		if err != nil {
+			return paths, fmt.Errorf("draw %s: %w", name, err)
 		}
 		paths = append(paths, path)
 	}

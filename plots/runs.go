@@ -1,8 +1,9 @@
 package plots
 
 import (
-	"path/filepath"
 	"strings"
+
+	"iopath/internal/summary"
 )
 
 // This file makes charts of several runs out of the Spine's: those whose answer is a
@@ -42,7 +43,7 @@ func Trends() (all Drawings) {
 func Ratios(older, newer string) (all Drawings) {
 	for _, c := range throughputs() {
 		c.Name, c.Title = "ratio-"+c.Name, "One run against another: "+inSentence(c.Title)
-		c.Note = "Newer: " + runName(newer) + ", older: " + runName(older) + "."
+		c.Note = "Newer: " + summary.RunName(newer) + ", older: " + summary.RunName(older) + "."
 		c.Ceiling, c.Floors = "", nil
 		c.Y = "throughput, newer ÷ older"
 		c.Ratio = &Ratio{Key: ".file", Of: [][2]string{{newer, older}}, One: "1: no change", References: references}
@@ -64,11 +65,3 @@ func throughputs() (charts []Chart) {
 
 // inSentence is a title that something stands before.
 func inSentence(title string) string { return strings.ToLower(title[:1]) + title[1:] }
-
-// runName is what a result file's run is called: its directory.
-func runName(file string) string {
-	if filepath.Base(file) == "bench.txt" {
-		file = filepath.Dir(file)
-	}
-	return filepath.Base(file)
-}

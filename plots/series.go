@@ -193,7 +193,7 @@ func common(cells []*summary.Cell, keys ...string) string {
 	var words []string
 	for _, p := range cells[0].Keys() {
 		differs := func(c *summary.Cell) bool { return c.Key("/"+p.Key) != p.Value }
-		if !slices.Contains(keys, "/"+p.Key) && !slices.ContainsFunc(cells, differs) {
+		if p.Key != "gomaxprocs" && !slices.Contains(keys, "/"+p.Key) && !slices.ContainsFunc(cells, differs) {
 			words = append(words, p.Key+" "+sizeLabel(p.Value))
 		}
 	}

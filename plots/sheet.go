@@ -5,8 +5,6 @@ import (
 	"encoding/csv"
 	"image/color"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 
 	"gonum.org/v1/plot/font"
@@ -110,29 +108,5 @@ func (t table) WriteTo(w io.Writer) (int64, error) {
 	return b.WriteTo(w)
 }
 
-// cell writes a figure for a table, with all the digits that mean anything.
+// number writes a figure for a table, with all the digits that mean anything.
 func number(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
-
-// writeFile replaces path at once: a reader sees the old file or the new one.
-func writeFile(path string, content io.WriterTo) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err := content.WriteTo(f); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}

@@ -3,6 +3,8 @@ package plots
 import (
 	"slices"
 	"strings"
+
+	"iopath/internal/suite"
 )
 
 // This file declares the suite's own charts.
@@ -19,6 +21,9 @@ var through = []Quantile{
 	{"p50-sec", "p50", 0.30}, {"p99-sec", "p99", 2}, {"p999-sec", "p99.9", 3}, {"max-sec", "max", 4},
 }
 
+// processCPU is what a reader of CPU times over sockets must know.
+const processCPU = "Of Go's own API over sockets the CPU time is the whole process's."
+
 // Spine returns the suite's own charts, by question.
 func Spine() Drawings {
 	var all Drawings
@@ -26,7 +31,7 @@ func Spine() Drawings {
 		all = append(all, w)
 	}
 	for _, c := range slices.Concat(filesOut(), writes(), moves(), exchanges(), mappings(), small()) {
-		c.Lead = c.Unit == "B/s"
+		c.Lead, c.Usual = c.Unit == "B/s", true
 		all = append(all, c)
 	}
 	for _, b := range cpuBars() {
@@ -39,6 +44,7 @@ func Spine() Drawings {
 		all = append(all, c)
 	}
 	for _, c := range goTax() {
+		c.Usual = true
 		all = append(all, c)
 	}
 	return append(all, Larger(), Pressure())
@@ -71,10 +77,7 @@ func filesOut() (charts []Chart) {
 	} {
 		kind, path, _ := strings.Cut(w.name, "-")
 		path, _, _ = strings.Cut(path, "-")
-		section := map[string]string{
-			"read warm": "Reads of a cached file", "read cold": "Reads of an uncached file",
-			"send warm": "Sending a cached file", "send cold": "Sending an uncached file",
-		}[kind+" "+w.cache]
+		section := suite.Section(map[string]string{"read": "Read", "send": "Send"}[kind], w.cache)
 		of := Chart{Filter: w.filter + " /cache:" + w.cache, X: "/block", Series: "/method", Headline: Headline{Section: section}}
 
 		c := of
@@ -101,6 +104,7 @@ func filesOut() (charts []Chart) {
 		if kind == "send" {
 			c := of
 			c.Name, c.Title, c.Unit = w.name+"-cpu", "How much CPU time does the sender take for "+w.what+"?", "cpu-sec/GiB"
+			c.Y, c.Note = "CPU time per GiB", processCPU
 			charts = append(charts, c)
 		} else {
 			c := of
@@ -126,7 +130,7 @@ func filesOut() (charts []Chart) {
 		c.Name, c.Title, c.Unit, c.Log = w.name+"-syscalls", "How many system calls for "+w.what+"?", "syscalls/GiB", true
 		charts = append(charts, c)
 		c = of
-		c.Name, c.Title, c.Unit, c.Log = w.name+"-faults", "How many page faults for "+w.what+"?", "minflt/GiB", true
+		c.Name, c.Title, c.Unit, c.Log = w.name+"-faults", "How many minor page faults for "+w.what+"?", "minflt/GiB", true
 		c.Y = "minor faults per GiB"
 		charts = append(charts, c)
 		if w.cache == "cold" {
@@ -142,37 +146,33 @@ func filesOut() (charts []Chart) {
 // rank methods.
 const usualBlock = "64KiB"
 
-// The policies of a Write, the weakest first.
-var strengths = []string{"none", "async", "range", "end", "dsync", "block"}
-
-var policies = map[string]string{
-	"none": "not synced", "async": "with MS_ASYNC after each block", "range": "with sync_file_range",
-	"end": "synced at the end", "dsync": "with O_DSYNC", "block": "synced after each block",
-}
-
 // writes are the charts of a Write: throughput against block size for each order and
 // policy, and against the policy.
 func writes() (charts []Chart) {
-	const section = "Writing a file"
-	for _, w := range []struct{ pattern, what string }{
-		{"append", "appending to a file"}, {"seq", "overwriting a file in order"}, {"rand", "overwriting a file at random"},
-		{"stride", "overwriting a file by strides"}, {"reverse", "overwriting a file backwards"}, {"zipf", "overwriting a file by Zipf's law"},
-	} {
+	section := suite.Section("Write", "")
+	for _, pattern := range []string{"append", "seq", "rand", "stride", "reverse", "zipf"} {
+		what := suite.Writing(pattern)
 		charts = append(charts, Chart{
-			Headline: Headline{Name: "write-" + w.pattern + "-durability", Title: "What does it cost to make it durable, " + w.what + "?", Section: section},
-			Filter:   ".name:Write /pattern:" + w.pattern + " /block:" + usualBlock, X: "/sync", Order: strengths, Series: "/method",
+			Headline: Headline{Name: "write-" + pattern + "-durability", Title: "What does it cost to make durable what is written by " + what + "?", Section: section},
+			Filter:   ".name:Write /pattern:" + pattern + " /block:" + usualBlock, X: "/sync", Order: suite.Policies, Series: "/method",
 			Unit: "B/s", Log: true,
 		})
-		for _, sync := range strengths {
+		for _, sync := range suite.Policies {
 			c := Chart{
-				Filter: ".name:Write /pattern:" + w.pattern + " /sync:" + sync, X: "/block", Series: "/method", Headline: Headline{Section: section},
+				Filter: ".name:Write /pattern:" + pattern + " /sync:" + sync, X: "/block", Series: "/method", Headline: Headline{Section: section},
 			}
 			throughput, calls := c, c
-			throughput.Name, throughput.Unit = "write-"+w.pattern+"-"+sync+"-throughput", "B/s"
-			throughput.Title = "How fast is each method at " + w.what + ", " + policies[sync] + "?"
-			calls.Name, calls.Unit, calls.Log = "write-"+w.pattern+"-"+sync+"-syscalls", "syscalls/GiB", true
-			calls.Title = "How many system calls for " + w.what + ", " + policies[sync] + "?"
-			charts = append(charts, throughput, calls)
+			throughput.Name, throughput.Unit = "write-"+pattern+"-"+sync+"-throughput", "B/s"
+			throughput.Title = "How fast is each method at " + what + ", " + suite.Synced(sync) + "?"
+			calls.Name, calls.Unit, calls.Log = "write-"+pattern+"-"+sync+"-syscalls", "syscalls/GiB", true
+			calls.Title = "How many system calls for " + what + ", " + suite.Synced(sync) + "?"
+			faults, times := c, c
+			faults.Name, faults.Unit, faults.Log, faults.Y = "write-"+pattern+"-"+sync+"-faults", "minflt/GiB", true, "minor faults per GiB"
+			faults.Title = "How many minor page faults for " + what + ", " + suite.Synced(sync) + "?"
+			times.Name, times.Across, times.Log, times.Y = "write-"+pattern+"-"+sync+"-distribution", through, true, "time per block"
+			times.Filter += " /block:" + usualBlock
+			times.Title = "How do the times of blocks spread in " + what + ", " + suite.Synced(sync) + " (" + sizeLabel(usualBlock) + " each)?"
+			charts = append(charts, throughput, calls, faults, times)
 		}
 	}
 	return charts
@@ -182,28 +182,35 @@ func writes() (charts []Chart) {
 // and system calls against block size.
 func moves() (charts []Chart) {
 	for _, w := range []struct{ name, filter, what, section string }{
-		{"receive-tcp", ".name:Receive /transport:tcp", "receiving a file over TCP loopback", "Receiving a file"},
-		{"receive-unix", ".name:Receive /transport:unix", "receiving a file over a Unix socket", "Receiving a file"},
-		{"receive-veth", ".name:Receive /transport:veth", "receiving a file over TCP between network namespaces", "Receiving a file"},
-		{"relay-tcp", ".name:Relay /transport:tcp", "relaying over TCP loopback", "Relaying from socket to socket"},
-		{"relay-unix", ".name:Relay /transport:unix", "relaying over Unix sockets", "Relaying from socket to socket"},
-		{"relay-veth", ".name:Relay /transport:veth", "relaying over TCP between network namespaces", "Relaying from socket to socket"},
-		{"copy-warm", ".name:Copy /cache:warm", "copying a cached file", "Copying a file"},
-		{"copy-cold", ".name:Copy /cache:cold", "copying an uncached file", "Copying a file"},
+		{"receive-tcp", ".name:Receive /transport:tcp", "receiving a file over TCP loopback", suite.Section("Receive", "")},
+		{"receive-unix", ".name:Receive /transport:unix", "receiving a file over a Unix socket", suite.Section("Receive", "")},
+		{"receive-veth", ".name:Receive /transport:veth", "receiving a file over TCP between network namespaces", suite.Section("Receive", "")},
+		{"relay-tcp", ".name:Relay /transport:tcp", "relaying over TCP loopback", suite.Section("Relay", "")},
+		{"relay-unix", ".name:Relay /transport:unix", "relaying over Unix sockets", suite.Section("Relay", "")},
+		{"relay-veth", ".name:Relay /transport:veth", "relaying over TCP between network namespaces", suite.Section("Relay", "")},
+		{"copy-warm", ".name:Copy /cache:warm", "copying a cached file", suite.Section("Copy", "")},
+		{"copy-cold", ".name:Copy /cache:cold", "copying an uncached file", suite.Section("Copy", "")},
 	} {
 		c := Chart{Filter: w.filter, X: "/block", Series: "/method", Headline: Headline{Section: w.section}}
 		throughput, cpu, calls := c, c, c
 		throughput.Name, throughput.Title, throughput.Unit = w.name+"-throughput", "How fast is each method at "+w.what+"?", "B/s"
 		cpu.Name, cpu.Title, cpu.Unit = w.name+"-cpu", "How much CPU time does "+w.what+" take?", "cpu-sec/GiB"
+		cpu.Y = "CPU time per GiB"
+		if !strings.HasPrefix(w.name, "copy") {
+			cpu.Note = processCPU
+		}
 		calls.Name, calls.Title, calls.Unit, calls.Log = w.name+"-syscalls", "How many system calls for "+w.what+"?", "syscalls/GiB", true
-		charts = append(charts, throughput, cpu, calls)
+		faults := c
+		faults.Name, faults.Title, faults.Unit, faults.Log = w.name+"-faults", "How many minor page faults for "+w.what+"?", "minflt/GiB", true
+		faults.Y = "minor faults per GiB"
+		charts = append(charts, throughput, cpu, calls, faults)
 	}
 	return charts
 }
 
 // exchanges are the charts of a Channel.
 func exchanges() []Chart {
-	c := Chart{X: "/block", Series: "/method", Headline: Headline{Section: "Between two processes"}}
+	c := Chart{X: "/block", Series: "/method", Headline: Headline{Section: suite.Section("Channel", "")}}
 	stream, calls, trip, tail := c, c, c, c
 	stream.Filter, calls.Filter = ".name:Channel /what:stream", ".name:Channel /what:stream"
 	trip.Filter, tail.Filter = ".name:Channel /what:roundtrip", ".name:Channel /what:roundtrip"
@@ -212,21 +219,24 @@ func exchanges() []Chart {
 	trip.Name, trip.Title, trip.Unit, trip.Log = "channel-roundtrip-latency", "How long does a block take there and back?", "p50-sec", true
 	tail.Name, tail.Title, tail.Unit, tail.Log = "channel-roundtrip-tail", "How long does the slowest block in a hundred take there and back?", "p99-sec", true
 	trip.Y, tail.Y = "round trip, p50", "round trip, p99"
-	return []Chart{stream, calls, trip, tail}
+	spread := trip
+	spread.Name, spread.Title, spread.Y = "channel-roundtrip-distribution", "How do the times of round trips spread ("+sizeLabel(usualBlock)+" each)?", "round trip"
+	spread.Filter, spread.Across = trip.Filter+" /block:"+usualBlock, through
+	return []Chart{stream, calls, trip, tail, spread}
 }
 
 // mappings are the charts of a Map: its three phases, against the size mapped.
 func mappings() (charts []Chart) {
 	for _, touch := range []string{"read", "write"} {
 		c := Chart{
-			Filter: ".name:Map /touch:" + touch, X: "/size", Series: "/method", Log: true, Headline: Headline{Section: "Mapping itself"},
+			Filter: ".name:Map /touch:" + touch, X: "/size", Series: "/method", Log: true, Headline: Headline{Section: suite.Section("Map", "")},
 		}
 		whole := c
 		whole.Name, whole.Title = "map-"+touch+"-throughput", "How fast can memory be mapped, first "+map[string]string{"read": "read", "write": "written"}[touch]+", and unmapped?"
 		whole.Unit, whole.Log = "B/s", false
 		charts = append(charts, whole)
 		for _, phase := range []struct{ unit, what string }{
-			{"map-sec", "to map it"}, {"touch-sec", "to " + touch + " each page the first time"}, {"unmap-sec", "to unmap it"},
+			{"map-sec", "to map it"}, {"touch-sec", "to " + touch + " all its pages for the first time"}, {"unmap-sec", "to unmap it"},
 		} {
 			c.Name = "map-" + touch + "-" + strings.TrimSuffix(phase.unit, "-sec")
 			c.Title, c.Unit = "How long does it take "+phase.what+"?", phase.unit
@@ -238,15 +248,14 @@ func mappings() (charts []Chart) {
 
 // small are the charts of an Open: many small files.
 func small() []Chart {
-	c := Chart{Filter: ".name:Open", X: "/size", Series: "/method", Headline: Headline{Section: "Small files, opened, read and closed"}}
+	c := Chart{Filter: ".name:Open", X: "/size", Series: "/method", Headline: Headline{Section: suite.Section("Open", "")}}
 	throughput, calls := c, c
-	throughput.Name, throughput.Title, throughput.Unit = "open-throughput", "At which size does it begin to pay to map a file?", "B/s"
+	throughput.Name, throughput.Title, throughput.Unit = "open-throughput", "How fast are small files opened, read and closed?", "B/s"
 	calls.Name, calls.Title, calls.Unit, calls.Log = "open-syscalls", "How many system calls for small files?", "syscalls/GiB", true
 	crossover := c
 	crossover.Name, crossover.Title, crossover.Unit = "open-crossover", "At which size does it begin to pay to map a file?", "B/s"
 	crossover.Y = "throughput, mmap ÷ read"
 	crossover.Ratio = &Ratio{Key: "/method", Of: [][2]string{{"mmap", "read"}, {"mmap", "pread"}}, One: "1: as fast"}
-	throughput.Title = "How fast are small files opened, read and closed?"
 	return []Chart{crossover, throughput, calls}
 }
 
@@ -265,12 +274,13 @@ func scaling() (stacks []Stack) {
 		stacks = append(stacks, Stack{
 			Headline: Headline{
 				Name: w.name + "-scaling", Title: "What do more workers gain at " + w.what + "?",
-				Section: "Several workers", Lead: true,
+				Section: suite.Section("Parallel", ""), Lead: true,
 			},
 			Filter: ".name:Parallel " + w.filter, X: "/workers", XLabel: "workers", Series: "/method",
 			Panels: []Panel{
 				{Unit: "B/s", Label: "throughput"},
 				{Unit: "tlb-shootdowns/GiB", Label: "TLB shootdowns per GiB"},
+				{Unit: "minflt/GiB", Label: "minor faults per GiB"},
 				{Unit: "cpu-sec/GiB", Label: "CPU time per GiB"},
 				{Unit: "ctxsw/GiB", Label: "context switches per GiB"},
 			},
@@ -293,10 +303,12 @@ var twins = map[string][][2]string{
 // goTax are the charts of what Go's own APIs cost beside the raw calls: in time; over
 // sockets, whose other side sets the time, in CPU time.
 func goTax() (charts []Chart) {
-	const sockets = "Of Go's API the CPU time is the whole process's. io.Copy and net.http choose blocks themselves."
+	const sockets = processCPU + " io.Copy and net.http choose blocks themselves."
 	for _, w := range []struct{ name, kind, filter, title, x, unit, note string }{
 		{"read-seq-warm", "Read", "/pattern:seq /cache:warm", "What does Go's own API add to sequential reads of a cached file?", "/block", "sec/op", ""},
 		{"read-rand-warm", "Read", "/pattern:rand /cache:warm", "What does Go's own API add to random reads of a cached file?", "/block", "sec/op", ""},
+		{"read-seq-cold", "Read", "/pattern:seq /cache:cold", "What does Go's own API add to sequential reads of an uncached file?", "/block", "sec/op", ""},
+		{"read-rand-cold", "Read", "/pattern:rand /cache:cold", "What does Go's own API add to random reads of an uncached file?", "/block", "sec/op", ""},
 		{"write-append", "Write", "/pattern:append /sync:none", "What does Go's own API add to appending to a file?", "/block", "sec/op", ""},
 		{"send-tcp-warm", "Send", "/transport:tcp /cache:warm /block:1MiB", "What does Go's own API add to sending a cached file over TCP loopback?", "/block", "cpu-sec/op", sockets},
 		{"send-unix-warm", "Send", "/transport:unix /cache:warm /block:1MiB", "What does Go's own API add to sending a cached file over a Unix socket?", "/block", "cpu-sec/op", sockets},

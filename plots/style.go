@@ -81,31 +81,31 @@ var known = map[string]style{
 	"odirect":             {inkless, box, dashed},
 	"io_uring.1":          {purple, ring, dotted},
 	"io_uring.8":          {purple, openBox, dashed},
-	"io_uring.32":         {purple, disc, solid},
-	"io_uring.1+odirect":  {inkless, ring, dotted},
+	"io_uring.32":         {purple, disc, dashDot},
+	"io_uring.1+odirect":  {inkless, ring, solid},
 	"io_uring.8+odirect":  {inkless, openBox, dashDot},
-	"io_uring.32+odirect": {inkless, disc, solid},
+	"io_uring.32+odirect": {inkless, disc, longDash},
 
 	"mmap":               {vermil, disc, solid},
 	"mmap+private":       {vermil, openUp, dashed},
-	"mmap+populate":      {vermil, up, dashed},
+	"mmap+populate":      {vermil, up, solid},
 	"mmap+populate_read": {vermil, openDiamond, dashed},
 	"mmap+sequential":    {vermil, diamond, dotted},
-	"mmap+random":        {vermil, cross, dotted},
+	"mmap+random":        {vermil, cross, solid},
 	"mmap+willneed":      {vermil, plus, dotted},
 	"mmap+hugepage":      {vermil, box, longDash},
-	"mmap+kept":          {orange, disc, solid},
-	"memfd":              {orange, box, dashed},
-	"hugetlb":            {orange, diamond, dotted},
+	"mmap+kept":          {orange, disc, dashed},
+	"memfd":              {orange, box, dotted},
+	"hugetlb":            {orange, diamond, solid},
 
 	"os.File":     {green, diamond, dashDot},
 	"ReadAt":      {green, box, dashDot},
 	"bufio":       {green, up, dashDot},
-	"os.ReadFile": {green, disc, dashDot},
+	"os.ReadFile": {green, disc, dotted},
 	"exp.mmap":    {green, ring, dashDot},
 
 	"write":       {sky, disc, dashed},
-	"pwrite":      {blue, disc, solid},
+	"pwrite":      {blue, disc, dotted},
 	"writev":      {blue, openUp, dotted},
 	"mmap+append": {vermil, down, dashed},
 
@@ -114,9 +114,9 @@ var known = map[string]style{
 	"sendfile":         {purple, up, solid},
 	"splice":           {orange, down, dashed},
 	"splice+1MiB":      {orange, openUp, dashed},
-	"vmsplice":         {orange, cross, dotted},
+	"vmsplice":         {orange, cross, solid},
 	"zerocopy":         {vermil, openBox, dashDot},
-	"io_uring.send_zc": {purple, cross, dotted},
+	"io_uring.send_zc": {purple, cross, dashed},
 	"io.Copy":          {green, openDiamond, dashDot},
 	"io.CopyBuffer":    {green, openUp, dashDot},
 	"net.http":         {green, plus, dashDot},
@@ -138,8 +138,8 @@ var known = map[string]style{
 	"map+anon+populate": {blue, up, dashed},
 	"map+anon+hugepage": {blue, openDiamond, dashed},
 	"map+hugetlb":       {orange, diamond, dashed},
-	"map+memfd":         {orange, box, dotted},
-	"map+device":        {inkless, up, dashed},
+	"map+memfd":         {orange, box, solid},
+	"map+device":        {inkless, up, solid},
 	"map+devmem":        {inkless, down, dotted},
 	"heap":              {green, disc, longDash},
 
@@ -204,19 +204,22 @@ func assign(names []string, styles map[string]style) map[string]style {
 	return styles
 }
 
-// distinguish gives series of one chart that have the same style, because one
-// name stands for several (a consumer or a size apart), styles of their own.
+// distinguish gives series of one chart that would look alike in grey, because one
+// name stands for several (a consumer or a size apart) or two names have the same
+// shape and dash, styles of their own. The first to have a style keeps it.
 func distinguish(list []series) {
-	seen := map[style]bool{}
+	type look struct{ shape, dash int }
+	taken := map[look]bool{}
 	for i := range list {
-		for n := 0; seen[list[i].style] && n < numShapes*len(dashes); n++ {
-			s := &list[i].style
-			s.shape = (s.shape + 1) % numShapes
-			if s.shape == 0 {
-				s.dash = (s.dash + 1) % len(dashes)
+		s := &list[i].style
+		// Another dash where there is one: the shape tells the name.
+		for n := 0; taken[look{s.shape, s.dash}] && n < numShapes*len(dashes); n++ {
+			s.dash = (s.dash + 1) % len(dashes)
+			if (n+1)%len(dashes) == 0 {
+				s.shape = (s.shape + 1) % numShapes
 			}
 		}
-		seen[list[i].style] = true
+		taken[look{s.shape, s.dash}] = true
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"iopath/internal/suite"
 	"iopath/internal/summary"
 )
 
@@ -50,7 +51,7 @@ func coldAgainstWarm() (all []Versus) {
 		}
 	}
 	for _, t := range transports[:2] {
-		add("send-"+t.key, ".name:Send /transport:"+t.key, "sending a file "+t.over, usualBlock)
+		add("send-"+t, ".name:Send /transport:"+t, "sending a file "+suite.Over(t), usualBlock)
 	}
 	return all
 }
@@ -99,6 +100,7 @@ func (v Versus) collect(results *summary.Results) (*versusPage, error) {
 		return nil, fmt.Errorf("draw %s: %w", v.Name, err)
 	}
 	_, unit := benchunit.Tidy(1, v.Unit)
+	cells, left := usual(cells)
 	cells = slices.DeleteFunc(cells, func(c *summary.Cell) bool {
 		drawable := !slices.ContainsFunc(c.Values(unit), func(v float64) bool { return v < 0 || v > extreme })
 		return len(c.Values(unit)) == 0 || !drawable || v.state(c) < 0
@@ -122,6 +124,9 @@ func (v Versus) collect(results *summary.Results) (*versusPage, error) {
 	}
 	p.scale(unit)
 	p.addNotes(cells)
+	if left != "" {
+		p.note("%s", left)
+	}
 	p.caption = caption(results, p.data, cells)
 	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"iopath/internal/suite"
 	"iopath/internal/summary"
 	"iopath/internal/verdict"
 )
@@ -38,7 +39,7 @@ func winners() (all []Winners) {
 	add := func(name, what, filter, columns string, rows ...string) {
 		all = append(all, Winners{
 			Headline: Headline{Name: "winners-" + name, Title: "Which method wins at " + what + ", and by how much?", Section: "Who wins", Lead: true},
-			Filter:   filter, Series: "/method", Columns: columns, Rows: rows, Order: strengths, Unit: "B/s", Measure: "throughput",
+			Filter:   filter, Series: "/method", Columns: columns, Rows: rows, Order: suite.Policies, Unit: "B/s", Measure: "throughput",
 		})
 	}
 	// Where the other side sets the pace, a method shows in what it leaves of the CPU.
@@ -90,7 +91,6 @@ var families = func() map[string]family {
 		{family{"a file's pages", vermil}, "map+shared map+private map+populate"},
 		{family{"anonymous memory", blue}, "map+anon map+anon+populate map+anon+hugepage"},
 		{family{"memory of a kind of its own", orange}, "map+hugetlb map+memfd"},
-		{family{"a device's memory", inkless}, "map+device map+devmem"},
 	} {
 		for name := range strings.FieldsSeq(f.members) {
 			all[name] = f.family
@@ -102,15 +102,14 @@ var families = func() map[string]family {
 // familyOf names a method's family; an unknown one is a family of its own.
 func familyOf(method string) string { return cmp.Or(families[method].name, method) }
 
-// aside are the methods that do not compete, with the reason.
-var aside = []struct {
-	why     string
-	methods []string
-}{
-	{"Go's own API, whose price has a chart", strings.Fields("os.File ReadAt bufio os.ReadFile exp.mmap io.Copy io.CopyBuffer net.http heap")},
-	{"no file is read", strings.Fields("memfd hugetlb")},
-	{"moves nothing", []string{"null"}},
+// goAPI are Go's own, which a map leaves out and advice does not.
+var goAPI = suite.Aside{
+	Why:     "Go's own API, whose price has a chart",
+	Methods: strings.Fields("os.File ReadAt bufio os.ReadFile exp.mmap io.Copy io.CopyBuffer net.http heap"),
 }
+
+// aside are the methods that do not compete, with the reason.
+var aside = append([]suite.Aside{goAPI}, suite.Asides...)
 
 // A winnersPage is Winners with their figures.
 type winnersPage struct {
@@ -160,12 +159,10 @@ func (w Winners) sheet(results *summary.Results) (*sheet, error) {
 }
 
 func (w Winners) collect(results *summary.Results) (*winnersPage, error) {
-	var leave []string
-	for _, a := range aside {
-		leave = append(leave, a.methods...)
-	}
 	_, unit := benchunit.Tidy(1, w.Unit)
-	standings, err := verdict.Standings(results, w.Filter, unit, verdict.Options{Series: w.Series, Leave: leave, Family: familyOf})
+	standings, err := verdict.Standings(results, w.Filter, unit, verdict.Options{
+		Series: w.Series, Leave: suite.NoContest(), Watch: goAPI.Methods, Family: familyOf,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("draw %s: %w", w.Name, err)
 	}
@@ -192,7 +189,7 @@ func (w Winners) collect(results *summary.Results) (*winnersPage, error) {
 	facts, _, _ := strings.Cut(caption(results, d, used), "\n")
 	p.caption = facts
 	if p.any(leads) {
-		p.caption += fmt.Sprintf("\nThe tint is the stronger, the greater a lead that is beyond noise, and more than %s.", percent(verdict.MinLead-1))
+		p.caption += fmt.Sprintf("\nThe tint is the stronger, the greater a lead that is beyond noise, and more than %s.", summary.Percent(verdict.MinLead-1))
 	}
 	if left != "" {
 		p.caption += "\n" + left
@@ -218,11 +215,11 @@ func (w Winners) left(results *summary.Results) (string, error) {
 	}
 	var words []string
 	for _, a := range aside {
-		there := slices.DeleteFunc(slices.Clone(a.methods), func(m string) bool {
+		there := slices.DeleteFunc(slices.Clone(a.Methods), func(m string) bool {
 			return !slices.ContainsFunc(cells, func(c *summary.Cell) bool { return c.Key(w.Series) == m })
 		})
 		if len(there) > 0 {
-			words = append(words, strings.Join(there, ", ")+" ("+a.why+")")
+			words = append(words, strings.Join(there, ", ")+" ("+a.Why+")")
 		}
 	}
 	if len(words) == 0 {
@@ -441,8 +438,7 @@ func (f field) draw(c draw.Canvas, r vg.Rectangle) {
 	line(small, r.Min.Y+6, lead+fit(small, f.rival, width-small.Width(lead)))
 }
 
-// leadText is what stands before the rival's name, with the digits that tell a lead
-// from none.
+// leadText is what stands before the rival's name.
 func (f field) leadText() string {
 	if f.state() == noRival {
 		return "no rival"
@@ -451,18 +447,10 @@ func (f field) leadText() string {
 	if f.state() == tooFew {
 		text = fmt.Sprintf("n=%d: ", f.Lead.N)
 	}
-	digits := 0
-	switch v := f.Lead.Value; {
-	case v == 0: // no pair has a ratio
+	if f.Lead.N == 0 { // no pair has a ratio
 		return text
-	case v < 2:
-		digits = 2
-	case v < 10:
-		digits = 1
-	case v >= 1000:
-		return text + plain(round3(v)) + " × "
 	}
-	return text + strconv.FormatFloat(f.Lead.Value, 'f', digits, 64) + " × "
+	return text + f.Lead.Times() + " × "
 }
 
 // fillField returns the ground that it fills: the tint of a family, the stronger the

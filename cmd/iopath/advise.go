@@ -19,10 +19,11 @@ func adviseCommand(stdout io.Writer) *cli.Command {
 		Name:      "advise",
 		Usage:     "say which method to take for which workload, and why",
 		ArgsUsage: "RUN or FILE...",
-		Description: "For each workload of a run: the best method, how many times better it is than the\n" +
-			"one that one begins with (pread, pwrite, read+write, pipe), with the interval of\n" +
-			"that, and what it saves and costs beside. A method wins only where the rounds\n" +
-			"prove it; six are the least that can. Exit status 3: nothing is told apart.",
+		Description: "For each workload of a run: the best method, how many times better it is than\n" +
+			"the one that one begins with (pread, pwrite, read+write, pipe), with the\n" +
+			"interval of that, and what it saves and costs beside. A method wins only\n" +
+			"where the rounds prove it; six are the least that can. Exit status 3: nothing\n" +
+			"is told apart.",
 		Flags: flags(func(fs *flag.FlagSet) {
 			fs.StringVar(&o.filter, "filter", "*", "`cells` to compare, in benchstat's filter syntax")
 			fs.BoolVar(&o.markdown, "markdown", false, "print Markdown")

@@ -72,7 +72,7 @@ func benchCommand(stdout, stderr io.Writer) *cli.Command {
 }
 
 // resultFile is where a run's directory keeps its results.
-func resultFile(run string) string { return filepath.Join(run, "bench.txt") }
+func resultFile(run string) string { return filepath.Join(run, summary.ResultFile) }
 
 func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 	profile, err := bench.ProfileNamed(o.Profile)

@@ -31,9 +31,10 @@ func countCommand(stdout, stderr io.Writer) *cli.Command {
 		Description: "CELL is a cell's name as results have it. What it leaves out is the usual:\n\n" +
 			"   iopath count Read/method=mmap\n" +
 			"   iopath count Send/transport=tcp/cache=warm/block=64KiB/method=splice\n\n" +
-			"With -jobs, runs so many jobs and counts nothing, for another tool to look at:\n\n" +
+			"With -jobs, runs so many jobs and counts nothing, for another tool to see:\n\n" +
 			"   strace -f -o calls iopath count -jobs 2 Read/method=mmap\n\n" +
-			"Each job is then between two signals (rt_tgsigqueueinfo) that its thread sends itself.",
+			"Each job is then between two signals (rt_tgsigqueueinfo) that its thread\n" +
+			"sends itself.",
 		Flags: flags(func(fs *flag.FlagSet) {
 			o.RegisterPlaces(fs)
 			fs.IntVar(&o.jobs, "jobs", 0, "run so many `jobs` and count nothing")

@@ -47,10 +47,10 @@ func crossoverCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "crossover",
 		Usage: "find the size of a file from which mapping it pays",
-		Description: "Many small files are opened, read whole and closed, by two methods in turn. The\n" +
-			"size from which -b is faster than -a is found by bisection, to within two sizes\n" +
-			"at which it is certain (95 %) which of them is faster. The files are in the page\n" +
-			"cache. Exit status 3: no size is certain.",
+		Description: "Many small files are opened, read whole and closed, by two methods in turn.\n" +
+			"The size from which -b is faster than -a is found by bisection, to within two\n" +
+			"sizes at which it is certain (95 %) which of them is faster. The files are in\n" +
+			"the page cache. Exit status 3: no size is certain.",
 		Flags: flags(o.register),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if c.Args().Present() {

@@ -141,12 +141,14 @@ func largerCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "larger",
 		Usage: "read a file that is larger than memory, and watch what reclaim does to each method",
-		Description: "Each method reads random blocks with several threads for some seconds, in a control\n" +
-			"group with a memory limit, beginning without a page in the page cache. What is read,\n" +
-			"what faults, what reclaim takes and what the device gives is sampled ten times a\n" +
-			"second. Does a mapping fall off a cliff when memory is full?\n\n" +
-			"Wants to make control groups: run as root, or in a group of your own. Where it cannot,\n" +
-			"it says so and ends with status 3. Ctrl-C keeps the samples that there are.",
+		Description: "Each method reads random blocks with several threads for some seconds, in a\n" +
+			"control group with a memory limit, beginning without a page in the page\n" +
+			"cache. What is read, what faults, what reclaim takes and what the device\n" +
+			"gives is sampled ten times a second. Does a mapping fall off a cliff when\n" +
+			"memory is full?\n\n" +
+			"Wants to make control groups: run as root, or in a group of your own. Where\n" +
+			"it cannot, it says so and ends with status 3. Ctrl-C keeps the samples that\n" +
+			"there are.",
 		Flags: flags(func(fs *flag.FlagSet) { l.Register(fs); e.register(fs) }),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if c.Args().Present() {

@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -124,12 +126,19 @@ func flags(declare func(*flag.FlagSet)) []cli.Flag {
 	declare(set)
 	var all []cli.Flag
 	set.VisitAll(func(f *flag.Flag) {
+		if b, ok := f.Value.(interface{ IsBoolFlag() bool }); ok && b.IsBoolFlag() {
+			// As a generic one it would have a value in -h.
+			all = append(all, &cli.BoolFlag{Name: f.Name, Usage: f.Usage, HideDefault: true, Action: func(_ context.Context, _ *cli.Command, on bool) error {
+				return f.Value.Set(strconv.FormatBool(on))
+			}})
+			return
+		}
 		all = append(all, &cli.GenericFlag{
 			Name:        f.Name,
 			Usage:       f.Usage,
 			Value:       f.Value.(cli.Value),
 			DefaultText: f.DefValue,
-			HideDefault: f.DefValue == "" || f.DefValue == "false" || f.DefValue == "0" || f.DefValue == "0s",
+			HideDefault: f.DefValue == "" || f.DefValue == "0" || f.DefValue == "0s",
 		})
 	})
 	return all
@@ -161,9 +170,16 @@ func resultFiles(c *cli.Command) ([]string, error) {
 		return nil, usage("%s: which results? (name a run's directory, or files in the Go benchmark format)", c.FullName())
 	}
 	var paths []string
+	seen := map[string]bool{}
 	for _, path := range c.Args().Slice() {
 		if st, err := os.Stat(path); err == nil && st.IsDir() {
 			path = resultFile(path)
+		}
+		// The same results twice would count as twice as many.
+		if whole, err := filepath.Abs(path); err == nil && seen[whole] {
+			return nil, usage("%s: %s is named twice (name each run once)", c.FullName(), path)
+		} else if err == nil {
+			seen[whole] = true
 		}
 		paths = append(paths, path)
 	}

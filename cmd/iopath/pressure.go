@@ -20,12 +20,14 @@ func pressureCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "pressure",
 		Usage: "hold a file as a mapping, and as a copy on the heap, beside a hungry neighbour",
-		Description: "Two processes share a control group with a memory limit. One holds a file, the other\n" +
-			"takes more and more memory, step by step. After each step: what of the file is\n" +
-			"resident, what is in swap, and how long reading all of it again takes.\n\n" +
-			"Wants to make control groups, and swap: run as root, or in a group of your own with\n" +
-			"-swap 0. Where it cannot, it says so and ends with status 3. A swap file that is made\n" +
-			"for the run is gone after it; Ctrl-C keeps the steps that there are.",
+		Description: "Two processes share a control group with a memory limit. One holds a file,\n" +
+			"the other takes more and more memory, step by step. After each step: what of\n" +
+			"the file is resident, what is in swap, and how long reading all of it again\n" +
+			"takes.\n\n" +
+			"Wants to make control groups, and swap: run as root, or in a group of your\n" +
+			"own with -swap 0. Where it cannot, it says so and ends with status 3. A swap\n" +
+			"file that is made for the run is gone after it; Ctrl-C keeps the steps that\n" +
+			"there are.",
 		Flags: flags(func(fs *flag.FlagSet) { p.Register(fs); e.register(fs) }),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if c.Args().Present() {

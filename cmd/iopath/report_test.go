@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"iopath/internal/summary"
 )
 
 // madeUp is a run of the suite with made-up figures.
@@ -43,21 +45,32 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-func TestReportOfRun(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a-run")
+// runOf makes a run of one workload, as charts take time, and returns its directory.
+func runOf(t *testing.T, name string) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// One workload is enough: charts take time.
 	var some strings.Builder
 	for line := range strings.Lines(read(t, madeUp)) {
 		if !strings.HasPrefix(line, "Benchmark") || strings.Contains(line, "Read/pattern=seq/cache=warm") || strings.Contains(line, "Ceiling/pattern=seq") {
 			some.WriteString(line)
 		}
 	}
-	if err := os.WriteFile(resultFile(dir), []byte(some.String()), 0o644); err != nil {
+	writeText(t, resultFile(dir), some.String())
+	return dir
+}
+
+func writeText(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestReportOfRun(t *testing.T) {
+	dir := runOf(t, "a-run")
 	readme, page := filepath.Join(dir, "README.md"), filepath.Join(dir, "report.html")
 	status, stdout, stderr := iopath(t, "report", dir)
 	if want := readme + "\n" + page + "\n"; status != 0 || stdout != want {
@@ -116,8 +129,9 @@ func TestReportOfFile(t *testing.T) {
 	if got, want := strings.Join(files(t, out), " "), "README.md report.html"; got != want {
 		t.Errorf("the directory holds %s, want %s", got, want)
 	}
-	if text := read(t, filepath.Join(out, "README.md")); strings.Contains(text, "suite.txt") {
-		t.Errorf("README.md links to a file that lies elsewhere:\n%s", text)
+	text := read(t, filepath.Join(out, "README.md"))
+	if !strings.HasPrefix(text, "# other suite.txt\n") || !strings.Contains(text, "the results are in "+summary.EscapeMarkdown(file)+",") || strings.Contains(text, "suite.txt)") {
+		t.Errorf("README.md does not name a file that lies elsewhere, or links to it:\n%s", text)
 	}
 	// Beside the file, it is linked.
 	if status, _, stderr := iopath(t, "report", "-out", filepath.Dir(file), file); status != 0 {
@@ -125,6 +139,44 @@ func TestReportOfFile(t *testing.T) {
 	}
 	if text := read(t, filepath.Join(filepath.Dir(file), "README.md")); !strings.Contains(text, "(other%20suite.txt)") {
 		t.Errorf("README.md does not link to the file beside it:\n%s", text)
+	}
+}
+
+// A report is called by its run wherever it goes, and names the files.
+func TestReportElsewhere(t *testing.T) {
+	older, newer := runOf(t, "older_run"), runOf(t, "newer")
+	out := t.TempDir()
+	if status, _, stderr := iopath(t, "report", "-out", out, older, newer); status != 0 {
+		t.Fatalf("report: status %d, %s", status, stderr)
+	}
+	want := "# older\\_run and newer\n\nMade by `iopath`; the results are in " +
+		summary.EscapeMarkdown(resultFile(older)) + " and " + summary.EscapeMarkdown(resultFile(newer)) + ", in the Go benchmark format."
+	if got := read(t, filepath.Join(out, readmeFile)); !strings.HasPrefix(got, want) {
+		t.Errorf("README.md begins with\n%.300s\nwant\n%s", got, want)
+	}
+	html := read(t, filepath.Join(out, pageFile))
+	for _, want := range []string{"<title>older_run and newer</title>", "<code>" + resultFile(older) + "</code> and <code>" + resultFile(newer) + "</code>."} {
+		if !strings.Contains(html, want) {
+			t.Errorf("report.html lacks %q", want)
+		}
+	}
+	// In the directory of one of them, that one is linked.
+	if status, _, stderr := iopath(t, "report", "-out", newer, older, newer); status != 0 {
+		t.Fatalf("report: status %d, %s", status, stderr)
+	}
+	if got, want := read(t, filepath.Join(newer, readmeFile)), "bench.txt and [bench.txt](bench.txt), in"; !strings.Contains(got, want) {
+		t.Errorf("README.md begins with\n%.300s\nwant %q in it", got, want)
+	}
+}
+
+// A run in the directory where one stands has a name too.
+func TestReportHere(t *testing.T) {
+	t.Chdir(runOf(t, "here"))
+	if status, _, stderr := iopath(t, "report", "."); status != 0 {
+		t.Fatalf("report: status %d, %s", status, stderr)
+	}
+	if got, want := read(t, readmeFile), "# here\n\nMade by `iopath`; the results are in [bench.txt](bench.txt), in"; !strings.HasPrefix(got, want) {
+		t.Errorf("README.md begins with\n%.200s\nwant\n%s", got, want)
 	}
 }
 
@@ -159,6 +211,8 @@ func TestReportRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(theirs, "README.md"), []byte("# My project\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	another := t.TempDir()
+	writeText(t, resultFile(another), "BenchmarkFib 100 325 ns/op\n")
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -168,8 +222,10 @@ func TestReportRefuses(t *testing.T) {
 		{"no such run", []string{filepath.Join(theirs, "none")}, "no such file"},
 		{"no results", []string{"-out", theirs, empty}, "no result lines"},
 		{"a README of another's", []string{"-out", theirs, good}, "iopath did not make it"},
+		{"another run's directory", []string{"-out", another, good}, "another run"},
 		{"a file for a directory", []string{"-out", good, good}, "not a directory"},
-		{"two files and no directory", []string{good, good}, "-out"},
+		{"two files and no directory", []string{good, madeUp}, "-out"},
+		{"a run named twice", []string{good, good}, "named twice"},
 	} {
 		status, stdout, stderr := iopath(t, append([]string{"report"}, tt.args...)...)
 		if status != exitUsage || stdout != "" || !strings.Contains(stderr, tt.want) || strings.Count(stderr, "\n") != 1 {
@@ -204,26 +260,28 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// What an experiment has written of itself is not written over.
+// What an experiment has written of itself is not written over, nor said to be.
 func TestReportKeepsAnExperimentsPage(t *testing.T) {
 	dir := t.TempDir()
 	const page = "# run\n\nMade by `iopath larger`; a cliff.\n"
-	for name, text := range map[string]string{
-		"bench.txt": "BenchmarkLarger/pattern=rand/at=0.1s/method=mmap 1 5 ns/op 7 MB/s\n", "README.md": page,
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	readme := filepath.Join(dir, readmeFile)
+	writeText(t, resultFile(dir), "BenchmarkLarger/pattern=rand/at=0.1s/method=mmap 1 5 ns/op 7 MB/s\n")
+	writeText(t, readme, page)
 	for _, args := range [][]string{{"report", dir}, {"plot", "-format", "svg", dir}} {
-		if code, _, stderr := iopath(t, args...); code != 0 {
+		code, stdout, stderr := iopath(t, args...)
+		if code != 0 {
 			t.Fatalf("iopath %s: exit %d, %s", args[0], code, stderr)
 		}
-		if got := read(t, filepath.Join(dir, readmeFile)); got != page {
-			t.Errorf("after iopath %s the README is %q, want it as it was", args[0], got)
+		if got := read(t, readme); got != page || strings.Contains(stdout, readmeFile) {
+			t.Errorf("after iopath %s, which says %q, the README is %q; want it as it was, and not named", args[0], stdout, got)
 		}
 		if !slices.Contains(files(t, dir), "larger.svg") {
 			t.Errorf("iopath %s drew no chart", args[0])
 		}
+	}
+	// It is the results that make it one.
+	writeText(t, resultFile(dir), "BenchmarkOther 1 5 ns/op\n")
+	if code, stdout, stderr := iopath(t, "report", dir); code != 0 || read(t, readme) == page || !strings.Contains(stdout, readmeFile) {
+		t.Errorf("report of other results: exit %d, %q, %s, README %q; want a new README", code, stdout, stderr, read(t, readme))
 	}
 }

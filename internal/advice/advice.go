@@ -7,8 +7,9 @@
 //  2. The best is compared with a baseline: pread, say, for reads. Where the
 //     baseline is itself the best, or absent, it is compared with the next one
 //     that it is told apart from.
-//  3. What the two cost beside time is its cause, where it differs by more than
-//     the noise and is too much to be negligible.
+//  3. What the best saves beside time is its cause, where it differs by more than
+//     the noise and is too much to be negligible; what it costs beside is told
+//     apart from that.
 //
 // It never names a winner that the run does not prove: see verdict.MinLead and
 // verdict.Standings. It knows the result format, the suite's names for its
@@ -21,6 +22,7 @@ import (
 	"slices"
 	"strings"
 
+	"iopath/internal/suite"
 	"iopath/internal/summary"
 	"iopath/internal/verdict"
 )
@@ -58,11 +60,12 @@ type Advice struct {
 	Gain      verdict.Ratio     `json:"gain,omitzero"`      // how many times better it is than that
 	Next      string            `json:"next,omitempty"`     // where Against ties, the first that does not: it is worse beyond doubt
 	NextGain  verdict.Ratio     `json:"next_gain,omitzero"` // how many times better the first of those tied is than that
-	Cause     []Saving          `json:"cause"`              // only of a winner
+	Cause     []Saving          `json:"cause"`              // what a winner saves, and what it costs; of no other
 	Note      string            `json:"note,omitempty"`     // what to know of the winner before taking it
 	Sentence  string            `json:"sentence"`
 
-	order int // of the section
+	order   int  // of the section
+	counted bool // what the winner and Against cost beside the measure
 }
 
 // Of returns what the run advises, by section, workload and measure. A workload
@@ -81,7 +84,7 @@ func Select(results *summary.Results, filter string) ([]Advice, error) {
 	if len(cells) == 0 {
 		return nil, summary.Errorf("advise: no result passes the filter %q (widen it; \"*\" passes all)", filter)
 	}
-	if !slices.ContainsFunc(cells, func(c *summary.Cell) bool { return !slices.Contains(moments, c.Key(".name")) }) {
+	if !slices.ContainsFunc(cells, func(c *summary.Cell) bool { return !suite.IsMoment(c.Key(".name")) }) {
 		return nil, summary.Errorf("advise: these results are moments of an experiment (its README.md says what follows from them)")
 	}
 	if !slices.ContainsFunc(cells, func(c *summary.Cell) bool { return c.Key("/method") != "" }) {
@@ -119,14 +122,6 @@ func Told(advice []Advice) bool {
 	return slices.ContainsFunc(advice, func(a Advice) bool { return a.Verdict == Wins || a.Next != "" })
 }
 
-// noContest are the methods that do not compete: they move nothing, or read or
-// map something else than the file.
-var noContest = []string{"null", "memfd", "hugetlb", "map+device", "map+devmem"}
-
-// moments are the benchmarks whose cells are moments of an experiment, iopath larger
-// and iopath pressure, and no workloads.
-var moments = []string{"Larger", "Pressure"}
-
 // A measure is what methods are ranked by.
 type measure struct{ name, unit string }
 
@@ -148,13 +143,13 @@ func rank(results *summary.Results, filter string) (ranks, error) {
 	r := ranks{by: map[measure]map[string]verdict.Standing{}}
 	seen := map[string]bool{}
 	for _, m := range []measure{byTime, byThroughput, byCPU, byTrip} {
-		standings, err := verdict.Standings(results, filter, m.unit, verdict.Options{Leave: noContest})
+		standings, err := verdict.Standings(results, filter, m.unit, verdict.Options{Leave: suite.NoContest()})
 		if err != nil {
 			return r, err
 		}
 		r.by[m] = map[string]verdict.Standing{}
 		for _, s := range standings {
-			if slices.Contains(moments, s.Name) {
+			if suite.IsMoment(s.Name) {
 				continue
 			}
 			r.by[m][id(s)] = s
@@ -198,7 +193,7 @@ func method(c *summary.Cell) string { return c.Key("/method") }
 func advise(k kind, m measure, s verdict.Standing) Advice {
 	keys := keysOf(s)
 	a := Advice{
-		Section: k.section(keys), Workload: k.workload(keys), Label: k.label(keys), Benchmark: s.Name,
+		Section: suite.Section(cmp.Or(s.Name, unnamed), keys.get("cache")), Workload: k.workload(keys), Label: k.label(keys), Benchmark: s.Name,
 		Keys: keys.all(), Measure: m.name, order: k.order,
 	}
 	a.addKeys(k.untold(keys))
@@ -227,7 +222,7 @@ func advise(k kind, m measure, s verdict.Standing) Advice {
 	switch {
 	case !slices.Contains(tied, a.Against):
 		a.Verdict, a.Best, a.Tied = Wins, best, tied
-		a.Cause = causes(m, s.Best, find(s, a.Against))
+		a.Cause, a.counted = causes(m, s.Best, find(s, a.Against))
 		a.Note = k.note(best, keys)
 		return a
 	case a.Gain.TooFew() != "":

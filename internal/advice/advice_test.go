@@ -155,7 +155,7 @@ func TestMeasures(t *testing.T) {
 	}{
 		{"send", rate("Send", "5 cpu-ns/op"), []string{Throughput, CPUTime}},
 		{"send without CPU times", rate("Send", ""), []string{Throughput}},
-		{"relay", rate("Relay", "5 cpu-ns/op"), []string{CPUTime}},
+		{"relay", rate("Relay", "5 cpu-ns/op"), []string{Throughput, CPUTime}},
 		{"relay without CPU times", rate("Relay", ""), []string{Throughput}},
 		{"receive", rate("Receive", "5 cpu-ns/op"), []string{Throughput}},
 		{"round trip", rate("Channel/what=roundtrip", "7 p50-ns"), []string{RoundTrip}},
@@ -184,15 +184,17 @@ func TestCauses(t *testing.T) {
 		name, a, b string
 		want       []Saving
 	}{
-		{"per GiB", "1000 syscalls/op", "2 syscalls/op", []Saving{{"syscalls/GiB", 2048, 1024000}}},
-		{"zero is a figure", "0 minflt/op", "4096 minflt/op", []Saving{{"minflt/GiB", 4096 * 1024, 0}}},
+		{"per GiB", "1000 syscalls/op", "2 syscalls/op", []Saving{{Unit: "syscalls/GiB", Best: 2048, Against: 1024000}}},
+		{"zero is a figure", "0 minflt/op", "4096 minflt/op", []Saving{{Unit: "minflt/GiB", Best: 4096 * 1024}}},
 		{"what one lacks is no cause", "", "4096 minflt/op", []Saving{}},
 		{"alike", "1000 minflt/op", "1050 minflt/op", []Saving{}},
 		{"negligible", "100 syscalls/op", "2 syscalls/op", []Saving{}},
 		{"CPU time where nothing else differs", "7 syscalls/op 1000000 cpu-ns/op", "7 syscalls/op 1000001 cpu-ns/op",
-			[]Saving{{"cpu-sec/GiB", 1.024001024, 1.024}}},
+			[]Saving{{Unit: "cpu-sec/GiB", Best: 1.024001024, Against: 1.024, Alike: true}}},
 		{"in their order", "0 device-B/op 2000000 cpu-ns/op 900 syscalls/op", "1048576 device-B/op 1000000 cpu-ns/op 9 syscalls/op",
-			[]Saving{{"syscalls/GiB", 9216, 921600}, {"device-B/GiB", 1 << 30, 0}, {"cpu-sec/GiB", 1.024, 2.048}}},
+			[]Saving{
+				{Unit: "syscalls/GiB", Best: 9216, Against: 921600}, {Unit: "device-B/GiB", Best: 1 << 30}, {Unit: "cpu-sec/GiB", Best: 1.024, Against: 2.048},
+			}},
 	} {
 		all := of(t, pair(c.a, c.b))
 		if len(all) != 1 || all[0].Verdict != Wins {
@@ -205,15 +207,20 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// What differs by no more than the rounds do among themselves is no cause.
+// What differs by no more than the rounds do among themselves is no cause, and
+// neither is CPU time that does.
 func TestCausesWithinNoise(t *testing.T) {
 	var b strings.Builder
 	for k, switches := range []int{5000, 100, 4000, 200, 6000, 50} {
-		fmt.Fprintf(&b, "BenchmarkRead/method=pread 1 %d ns/op %d ctxsw/op\n", 2000000+k, switches)
-		fmt.Fprintf(&b, "BenchmarkRead/method=mmap 1 %d ns/op %d ctxsw/op\n", 1000000+k, 1000+k)
+		fmt.Fprintf(&b, "BenchmarkRead/method=pread 1 %d ns/op %d ctxsw/op %d cpu-ns/op\n", 2000000+k, switches, 1000*switches)
+		fmt.Fprintf(&b, "BenchmarkRead/method=mmap 1 %d ns/op %d ctxsw/op 1000000 cpu-ns/op\n", 1000000+k, 1000+k)
 	}
-	if all := of(t, b.String()); len(all) != 1 || len(all[0].Cause) != 0 {
-		t.Errorf("got %+v, want one row without a cause", all)
+	all := of(t, b.String())
+	if len(all) != 1 || len(all[0].Cause) != 1 || !all[0].Cause[0].Alike || all[0].Cause[0].Unit != byCPU.unit {
+		t.Fatalf("got %+v, want one row with CPU time that is alike", all)
+	}
+	if want := "Nothing that was counted explains it"; !strings.Contains(all[0].Sentence, want) {
+		t.Errorf("sentence %q, want %q in it", all[0].Sentence, want)
 	}
 }
 
@@ -313,31 +320,74 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-func TestRatioText(t *testing.T) {
+func TestAmounts(t *testing.T) {
 	for _, c := range []struct {
-		r           verdict.Ratio
-		value, span string
+		unit string
+		v    float64
+		want string
 	}{
-		{verdict.Ratio{Value: 2.41, Lo: 2.22, Hi: 2.61, Interval: true}, "2.4", "[2.2, 2.6]"},
-		{verdict.Ratio{Value: 1.3, Lo: 1.04, Hi: 1.6, Interval: true}, "1.30", "[1.04, 1.60]"},
-		{verdict.Ratio{Value: 12.2, Lo: 10.4, Hi: 14.3, Interval: true}, "12", "[10, 14]"},
-		{verdict.Ratio{Value: 1.05, Lo: 1.0021, Hi: 1.1, Interval: true}, "1.0500", "[1.0021, 1.1000]"},
-		{verdict.Ratio{Value: 3}, "3.0", ""},
+		{"syscalls/GiB", 0, "0"}, {"syscalls/GiB", 5.94, "5.94"}, {"syscalls/GiB", 999.6, "1,000"},
+		{"minflt/op", 262144, "262,144"}, {"minflt/op", 1234567.8, "1,234,568"},
+		{"device-B/GiB", 0, "0 B"}, {"device-B/GiB", 512, "512 B"}, {"device-B/GiB", 1.5 * (1 << 30), "1.50 GiB"},
+		{"cpu-sec/GiB", 0, "0 ns"}, {"cpu-sec/GiB", 1.234, "1.23 s"}, {"peer-cpu-sec/op", 0.0593, "59.3 ms"}, {"cpu-sec/op", 45e-6, "45.0 µs"},
+		{"device-B/GiB", 1<<30 - 1000, "1.00 GiB"}, {"cpu-sec/op", 0.9999, "1.00 s"}, {"cpu-sec/op", 0.9994, "999 ms"},
 	} {
-		if value, span := Times(c.r), Interval(c.r); value != c.value || span != c.span {
-			t.Errorf("%+v: %q, %q, want %q, %q", c.r, value, span, c.value, c.span)
+		if got := (Saving{Unit: c.unit}).amount(c.v); got != c.want {
+			t.Errorf("%v of %s is %q, want %q", c.v, c.unit, got, c.want)
 		}
 	}
 }
 
-func TestAmounts(t *testing.T) {
-	for _, c := range []struct{ got, want string }{
-		{count(0), "0"}, {count(5.94), "5.94"}, {count(999.6), "1,000"}, {count(262144), "262,144"}, {count(1234567.8), "1,234,568"},
-		{byteCount(512), "512 B"}, {byteCount(1 << 20), "1 MiB"}, {byteCount(1.5 * (1 << 30)), "1.5 GiB"},
-		{seconds(0), "0 ns"}, {seconds(1.234), "1.23 s"}, {seconds(0.0593), "59.3 ms"}, {seconds(123), "123 s"}, {seconds(45e-6), "45 µs"}, {byteCount(1<<30 - 1000), "1 GiB"}, {seconds(0.9999), "1 s"},
+// What the best costs is never told as a cause, and what is not told apart as no
+// saving.
+func TestExplained(t *testing.T) {
+	calls := Saving{Unit: "syscalls/GiB", Best: 4, Against: 1004}
+	cpu := Saving{Unit: "cpu-sec/GiB", Best: 0.25, Against: 1.5}
+	switches := Saving{Unit: "ctxsw/GiB", Best: 4048, Against: 508}
+	alike := Saving{Unit: "cpu-sec/GiB", Best: 1, Against: 1.2, Alike: true}
+	for _, c := range []struct {
+		name            string
+		cause           []Saving
+		counted         bool
+		sentence, table []string
+	}{
+		{"saved", []Saving{calls, cpu}, true,
+			[]string{"it saves per GiB: 1,000 system calls, 1.25 s of CPU time"},
+			[]string{"it saves per GiB: system calls 1,004 → 4, CPU time 1.50 s → 250 ms"}},
+		{"saved and paid", []Saving{calls, switches, cpu}, true,
+			[]string{"it saves per GiB: 1,000 system calls, 1.25 s of CPU time", "it costs 3,540 context switches"},
+			[]string{"it saves per GiB: system calls 1,004 → 4, CPU time 1.50 s → 250 ms", "it costs context switches 508 → 4,048"}},
+		{"paid", []Saving{switches}, true,
+			[]string{"nothing that was counted explains it", "it costs per GiB: 3,540 context switches"},
+			[]string{"nothing that was counted explains it", "it costs per GiB: context switches 508 → 4,048"}},
+		{"alike", []Saving{alike}, true,
+			[]string{"nothing that was counted explains it", "per GiB: CPU time 1.00 s against 1.20 s"},
+			[]string{"nothing that was counted explains it", "per GiB: CPU time 1.00 s against 1.20 s"}},
+		{"nothing differs", nil, true, []string{"nothing that was counted explains it"}, []string{"nothing that was counted explains it"}},
+		{"nothing was counted", nil, false, nil, nil},
 	} {
-		if c.got != c.want {
-			t.Errorf("got %q, want %q", c.got, c.want)
+		a := Advice{Cause: c.cause, counted: c.counted}
+		if got := a.explained(differences); !slices.Equal(got, c.sentence) {
+			t.Errorf("%s, in a sentence: %q, want %q", c.name, got, c.sentence)
+		}
+		if got := a.explained(changes); !slices.Equal(got, c.table) {
+			t.Errorf("%s, in a table: %q, want %q", c.name, got, c.table)
+		}
+	}
+}
+
+// A time is worse the more there is of it, in a table as in a sentence.
+func TestFigure(t *testing.T) {
+	gain := verdict.Ratio{Value: 2.8, Lo: 2, Hi: 3.9, Interval: true, N: 6}
+	for _, c := range []struct{ measure, want string }{
+		{Throughput, "2.8 × read+write [2.0, 3.9]"},
+		{CPUTime, "read+write takes 2.8 × as much [2.0, 3.9]"},
+		{RoundTrip, "read+write takes 2.8 × as long [2.0, 3.9]"},
+		{Time, "read+write takes 2.8 × as long [2.0, 3.9]"},
+	} {
+		a := Advice{Measure: c.measure, Verdict: Wins, Best: "splice", Baseline: "read+write", Against: "read+write", Gain: gain}
+		if got := a.figure(); got != c.want {
+			t.Errorf("by %s: %q, want %q", c.measure, got, c.want)
 		}
 	}
 }

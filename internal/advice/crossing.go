@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"iopath/internal/suite"
 	"iopath/internal/summary"
 	"iopath/internal/verdict"
 )
@@ -25,7 +26,7 @@ func mapsOrCalls(method string) string {
 // closed, and at which to read it by calls: those at which the best of one family
 // is better than all of the other.
 func crossings(results *summary.Results, filter string) ([]Advice, error) {
-	standings, err := verdict.Standings(results, filter, byThroughput.unit, verdict.Options{Leave: noContest, Family: mapsOrCalls})
+	standings, err := verdict.Standings(results, filter, byThroughput.unit, verdict.Options{Leave: suite.NoContest(), Family: mapsOrCalls})
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func crossings(results *summary.Results, filter string) ([]Advice, error) {
 		}
 		k := kindOf("Open")
 		a := Advice{
-			Section: k.section(nil), Workload: "files of all sizes, opened, read whole and closed" + name, Label: "all sizes" + name,
+			Section: suite.Section("Open", ""), Workload: "files of all sizes, opened, read whole and closed" + name, Label: "all sizes" + name,
 			Benchmark: "Open", Keys: map[string]string{}, Measure: Throughput, Verdict: Wins, Tied: []string{}, Cause: []Saving{}, order: k.order,
 		}
 		a.Sentence = "Small files, opened, read whole and closed" + name + ": " + text + "."

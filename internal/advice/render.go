@@ -30,7 +30,7 @@ func Notes(results *summary.Results, advice []Advice) []string {
 	}
 	if greatest >= summary.MinSamples {
 		notes = append(notes,
-			fmt.Sprintf("%s. A figure is the geometric mean of the ratios within each round, and [ ] its interval, of %g %% for all methods of a workload together. A method wins where that excludes 1 and the figure is above %g.", n, 100*summary.Confidence, verdict.MinLead),
+			fmt.Sprintf("%s. A figure is the geometric mean of the ratios within each round, and [ ] its interval, of %g %% for all comparisons with the best of a workload together. A method wins where that excludes 1 and the figure is above %g.", n, 100*summary.Confidence, verdict.MinLead),
 			"No difference means that this run shows none: the interval, of the first that is named, says how large a one it could hide.")
 	}
 	for _, c := range results.Config {
@@ -73,12 +73,10 @@ func (a Advice) figure() string {
 	switch {
 	case a.Verdict == Undecided:
 		return a.Gain.TooFew()
-	case a.Best == a.Baseline && a.Best != "" || a.Measure == RoundTrip || a.Measure == Time:
+	case a.Best == a.Baseline && a.Best != "" || a.Measure != Throughput:
 		return a.slower(a.Against, a.Gain)
-	case a.Measure == CPUTime:
-		return fmt.Sprintf("%s × less than %s %s", Times(a.Gain), a.Against, Interval(a.Gain))
 	}
-	return fmt.Sprintf("%s × %s %s", Times(a.Gain), a.Against, Interval(a.Gain))
+	return fmt.Sprintf("%s × %s %s", a.Gain.Times(), a.Against, a.Gain.Bounds())
 }
 
 // slower says how much worse another is.
@@ -87,10 +85,10 @@ func (a Advice) slower(other string, gain verdict.Ratio) string {
 	if a.Measure == CPUTime {
 		amount = "much"
 	}
-	return fmt.Sprintf("%s takes %s × as %s %s", other, Times(gain), amount, Interval(gain))
+	return fmt.Sprintf("%s takes %s × as %s %s", other, gain.Times(), amount, gain.Bounds())
 }
 
-// reasons are the cause, what ties, and the note: a clause each.
+// reasons are what ties, what the best saves and costs, and the note: a clause each.
 func (a Advice) reasons() []string {
 	var list []string
 	if a.Verdict == Wins && len(a.Tied) > 0 {
@@ -102,16 +100,7 @@ func (a Advice) reasons() []string {
 	if a.Next != "" {
 		list = append(list, a.slower(a.Next, a.NextGain))
 	}
-	var parts []string
-	unit := ""
-	for _, s := range a.Cause {
-		what, per := s.what()
-		unit = per
-		parts = append(parts, fmt.Sprintf("%s %s → %s", what, s.amount(s.Against), s.amount(s.Best)))
-	}
-	if len(parts) > 0 {
-		list = append(list, "per "+unit+": "+strings.Join(parts, ", "))
-	}
+	list = append(list, a.explained(changes)...)
 	if a.Note != "" {
 		list = append(list, a.Note)
 	}
@@ -253,7 +242,7 @@ func Markdown(w io.Writer, results *summary.Results, advice []Advice) error {
 // JSON writes the advice for scripts: all figures, in seconds and bytes, unscaled.
 func JSON(w io.Writer, results *summary.Results, advice []Advice) error {
 	out := struct {
-		Confidence float64  `json:"confidence"` // for all methods of a workload together
+		Confidence float64  `json:"confidence"` // for all comparisons with the best of a workload together
 		MinLead    float64  `json:"min_lead"`
 		Advice     []Advice `json:"advice"`
 		Findings   []string `json:"findings"`

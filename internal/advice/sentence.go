@@ -3,9 +3,7 @@ package advice
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -25,21 +23,21 @@ func (a Advice) sentence() string {
 	case a.Verdict == NoDifference:
 		text += fmt.Sprintf("%sno difference shown between %s (%s, n=%d)", a.measured(), names(a.Tied), a.compared(), a.Gain.N)
 		if a.Next != "" {
-			text += fmt.Sprintf("; %s %s %s", a.Next, a.takes(a.NextGain), Interval(a.NextGain))
+			text += fmt.Sprintf("; %s %s %s", a.Next, a.takes(a.NextGain), a.NextGain.Bounds())
 		}
 	case a.Best == a.Baseline:
-		text += fmt.Sprintf("%s; no method here %s (the next, %s, %s %s)", a.Best, a.less(), a.Against, a.takes(a.Gain), Interval(a.Gain))
+		text += fmt.Sprintf("%s; no method here %s (the next, %s, %s %s)", a.Best, a.less(), a.Against, a.takes(a.Gain), a.Gain.Bounds())
 	case a.Measure == Throughput:
-		text += fmt.Sprintf("%s is %s times as fast as %s %s", a.Best, Times(a.Gain), a.Against, Interval(a.Gain))
+		text += fmt.Sprintf("%s is %s times as fast as %s %s", a.Best, a.Gain.Times(), a.Against, a.Gain.Bounds())
 	default:
-		text += fmt.Sprintf("%s; %s %s %s", a.Best, a.Against, a.takes(a.Gain), Interval(a.Gain))
+		text += fmt.Sprintf("%s; %s %s %s", a.Best, a.Against, a.takes(a.Gain), a.Gain.Bounds())
 	}
 	if a.Verdict == Wins && len(a.Tied) > 0 {
 		text += "; " + notApart(a.Tied)
 	}
 	text += "."
-	if c := a.causeSentence(); c != "" {
-		text += " " + c
+	if c := strings.Join(a.explained(differences), "; "); c != "" {
+		text += " " + strings.ToUpper(c[:1]) + c[1:] + "."
 	}
 	if a.Note != "" {
 		text += " But " + a.Note + "."
@@ -64,17 +62,17 @@ func (a Advice) less() string {
 
 func (a Advice) takes(gain verdict.Ratio) string {
 	if a.Measure == CPUTime {
-		return "takes " + Times(gain) + " times as much CPU time"
+		return "takes " + gain.Times() + " times as much CPU time"
 	}
-	return "takes " + Times(gain) + " times as long"
+	return "takes " + gain.Times() + " times as long"
 }
 
 // compared is the figure of two methods that are not told apart.
 func (a Advice) compared() string {
 	if a.Measure == Throughput {
-		return fmt.Sprintf("%s %s × %s %s", a.Tied[0], Times(a.Gain), a.Against, Interval(a.Gain))
+		return fmt.Sprintf("%s %s × %s %s", a.Tied[0], a.Gain.Times(), a.Against, a.Gain.Bounds())
 	}
-	return fmt.Sprintf("%s %s × %s %s", a.Against, Times(a.Gain), a.Tied[0], Interval(a.Gain))
+	return fmt.Sprintf("%s %s × %s %s", a.Against, a.Gain.Times(), a.Tied[0], a.Gain.Bounds())
 }
 
 func notApart(tied []string) string {
@@ -96,115 +94,6 @@ func names(list []string) string {
 		return strings.Join(list[:most-1], ", ") + fmt.Sprintf(" and %d more", n-most+1)
 	}
 	return strings.Join(list[:n-1], ", ") + " and " + list[n-1]
-}
-
-// causeSentence says what the best has more and less of.
-func (a Advice) causeSentence() string {
-	var parts []string
-	unit := ""
-	for _, s := range a.Cause {
-		what, per := s.what()
-		unit = per
-		amount, sense := s.amount(math.Abs(s.Best-s.Against)), "fewer"
-		if s.Best > s.Against {
-			sense = "more"
-		} else if s.isAmount() {
-			sense = "less"
-		}
-		switch {
-		case !s.differs():
-			parts = append(parts, what+" "+s.amount(s.Best)+" against "+s.amount(s.Against))
-		case s.isAmount():
-			parts = append(parts, amount+" "+sense+" "+what)
-		default:
-			parts = append(parts, amount+" "+what+" "+sense)
-		}
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	text := strings.Join(parts, ", ") + "."
-	if len(a.Cause) == 1 && !a.Cause[0].differs() {
-		return "Nothing that was counted explains it; per " + unit + ", " + text
-	}
-	return "Per " + unit + ": " + text
-}
-
-// isAmount reports whether it is one of bytes or seconds, and no count.
-func (s Saving) isAmount() bool { return s.isTime() || strings.HasPrefix(s.Unit, "device-B/") }
-func (s Saving) isTime() bool   { return strings.Contains(s.Unit, "-sec/") }
-
-func (s Saving) amount(v float64) string {
-	switch {
-	case s.isTime():
-		return seconds(v)
-	case s.isAmount():
-		return byteCount(v)
-	}
-	return count(v)
-}
-
-// Times writes a ratio with as many digits as its interval can bear.
-func Times(r verdict.Ratio) string { return strconv.FormatFloat(r.Value, 'f', decimals(r), 64) }
-
-// Interval writes the bounds of a ratio as [2.2, 2.6], with its digits; "" where it
-// has none.
-func Interval(r verdict.Ratio) string {
-	if !r.Interval {
-		return ""
-	}
-	return fmt.Sprintf("[%.*f, %.*f]", decimals(r), r.Lo, decimals(r), r.Hi)
-}
-
-// decimals are enough to tell the bounds from 1.
-func decimals(r verdict.Ratio) int {
-	least := r.Value
-	if r.Interval {
-		least = r.Lo
-	}
-	switch {
-	case least >= 10:
-		return 0
-	case least >= 2:
-		return 1
-	case r.Beyond() && least < 1.005:
-		return 4
-	}
-	return 2
-}
-
-// three significant digits, without zeros at the end.
-func three(v float64) string {
-	text := strconv.FormatFloat(v, 'f', max(0, 2-int(math.Floor(math.Log10(math.Max(v, 0.001))))), 64)
-	if strings.Contains(text, ".") {
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text
-}
-
-func scaled(v, base float64, units []string) string {
-	i := 0
-	for ; i < len(units)-1 && v >= base-0.5; i++ { // what rounds to 1024 MiB is 1 GiB
-		v /= base
-	}
-	return three(v) + " " + units[i]
-}
-
-func byteCount(v float64) string { return scaled(v, 1024, []string{"B", "KiB", "MiB", "GiB", "TiB"}) }
-
-func seconds(v float64) string {
-	if v >= 1 {
-		return three(v) + " s"
-	}
-	return scaled(v*1e9, 1000, []string{"ns", "µs", "ms", "s"})
-}
-
-// count writes a figure whole from ten on, with commas between the thousands.
-func count(v float64) string {
-	if v < 10 {
-		return three(v)
-	}
-	return summary.Count(math.Round(v))
 }
 
 // mostFindings is how many a reader takes in at a glance.
@@ -257,12 +146,23 @@ func Findings(advice []Advice) []string {
 		if i := slices.IndexFunc(advice, func(b Advice) bool { return b.Section == a.Section && b.isSummary() }); i >= 0 {
 			a = advice[i]
 		}
-		found = append(found, a.Sentence)
+		found = append(found, a.Sentence+alsoInTime(a, advice))
 	}
 	for _, a := range same {
 		found = append(found, a.Sentence)
 	}
 	return found
+}
+
+// alsoInTime says of a finding on CPU time when throughput shows none.
+func alsoInTime(a Advice, advice []Advice) string {
+	alike := func(b Advice) bool {
+		return b.Measure == Throughput && b.Verdict == NoDifference && b.Next == "" && b.Workload == a.Workload && b.Section == a.Section
+	}
+	if a.Measure == CPUTime && slices.ContainsFunc(advice, alike) {
+		return " In throughput no difference is shown."
+	}
+	return ""
 }
 
 // proven is the least factor by which something is told apart, 0 if nothing is.

@@ -1,10 +1,12 @@
 package advice
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"iopath/internal/suite"
 	"iopath/internal/summary"
 	"iopath/internal/verdict"
 )
@@ -47,7 +49,6 @@ type kind struct {
 	order     int
 	baselines []string // the first that a run has is what the best is compared with
 	named     []string // the keys that the words tell
-	section   func(keys) string
 	workload  func(keys) string
 	label     func(keys) string
 	measures  func(keys) []measure
@@ -62,23 +63,21 @@ func kindOf(name string) kind {
 		return k
 	}
 	// Of another suite a workload is called by its name and keys.
-	if name == "" {
-		name = "Benchmark"
-	}
-	return kind{order: len(kindOrder), section: fixed(name), workload: fixed(name), label: fixed(""), measures: ranked(byThroughput)}
+	return kind{order: len(kindOrder), workload: fixed(cmp.Or(name, unnamed)), label: fixed(""), measures: ranked(byThroughput)}
 }
+
+// unnamed is a benchmark without a name.
+const unnamed = "Benchmark"
 
 // kindOrder is that of the charts.
 var kindOrder = []string{"Read", "Send", "Write", "Receive", "Relay", "Copy", "Channel", "Map", "Open", "Parallel"}
 
 var callsFirst = []string{"pread", "read"}
 
-// The sections are those of the charts, so that a report can put both under one
-// heading.
+// kinds are those of the suite.
 var kinds = map[string]kind{
 	"Read": {
 		baselines: callsFirst, named: []string{"pattern", "cache", "block"},
-		section:  func(k keys) string { return "Reads of " + file(k) },
 		workload: reads,
 		label:    labels(pattern, block),
 		measures: ranked(byThroughput),
@@ -91,36 +90,31 @@ var kinds = map[string]kind{
 		// On loopback zero-copy hands pages to the receiver, which then bounds
 		// throughput; what it saves is the sender's CPU time.
 		baselines: []string{"read+write"}, named: []string{"transport", "cache", "block"},
-		section:  func(k keys) string { return "Sending " + file(k) },
-		workload: func(k keys) string { return "sending " + file(k) + " " + over(k) + inBlocks(k) },
+		workload: func(k keys) string { return "sending " + file(k) + " " + suite.Over(k.get("transport")) + inBlocks(k) },
 		label:    labels(transport, block),
 		measures: ranked(byThroughput, byCPU),
 	},
 	"Write": {
 		baselines: []string{"pwrite", "write"}, named: []string{"pattern", "sync", "block"},
-		section:  fixed("Writing a file"),
-		workload: func(k keys) string { return writing(k) + inBlocks(k) + synced(k) },
+		workload: func(k keys) string { return suite.Writing(k.get("pattern")) + inBlocks(k) + synced(k) },
 		label:    labels(pattern, block, policy),
 		measures: ranked(byThroughput),
 	},
 	"Receive": {
 		baselines: []string{"read+write"}, named: []string{"transport", "block"},
-		section:  fixed("Receiving a file"),
-		workload: func(k keys) string { return "receiving a file " + over(k) + inBlocks(k) },
+		workload: func(k keys) string { return "receiving a file " + suite.Over(k.get("transport")) + inBlocks(k) },
 		label:    labels(transport, block),
 		measures: ranked(byThroughput),
 	},
 	"Relay": {
-		// Both peers share the CPUs with the relay, and bound throughput.
+		// Both peers share the CPUs with the relay, and may bound throughput.
 		baselines: []string{"read+write"}, named: []string{"transport", "block"},
-		section:  fixed("Relaying from socket to socket"),
-		workload: func(k keys) string { return "relaying " + over(k) + inBlocks(k) },
+		workload: func(k keys) string { return "relaying " + suite.Over(k.get("transport")) + inBlocks(k) },
 		label:    labels(transport, block),
-		measures: ranked(byCPU),
+		measures: ranked(byThroughput, byCPU),
 	},
 	"Copy": {
 		baselines: []string{"read+write"}, named: []string{"cache", "block"},
-		section:  fixed("Copying a file"),
 		workload: func(k keys) string { return "copying " + file(k) + inBlocks(k) },
 		label:    labels(cache, block),
 		measures: ranked(byThroughput),
@@ -130,7 +124,6 @@ var kinds = map[string]kind{
 	},
 	"Channel": {
 		baselines: []string{"pipe"}, named: []string{"what", "block"},
-		section: fixed("Between two processes"),
 		workload: func(k keys) string {
 			if k.get("what") == "roundtrip" {
 				return block(k) + " to another process and back"
@@ -151,7 +144,6 @@ var kinds = map[string]kind{
 	},
 	"Map": {
 		baselines: []string{"map+shared"}, named: []string{"touch", "size"},
-		section: fixed("Mapping itself"),
 		workload: func(k keys) string {
 			return spaced(k.get("size")) + " of memory, mapped, " + past(k.get("touch")) + " and unmapped"
 		},
@@ -169,14 +161,12 @@ var kinds = map[string]kind{
 	},
 	"Open": {
 		baselines: callsFirst, named: []string{"size"},
-		section:  fixed("Small files, opened, read and closed"),
 		workload: func(k keys) string { return "files of " + size(k) + ", opened, read whole and closed" },
 		label:    labels(size),
 		measures: ranked(byThroughput),
 	},
 	"Parallel": {
 		baselines: callsFirst, named: []string{"pattern", "cache", "block", "workers", "as"},
-		section:  fixed("Several workers"),
 		workload: func(k keys) string { return reads(k) + " by " + workers(k) },
 		label:    labels(pattern, cache, block, workers),
 		measures: ranked(byThroughput),
@@ -242,37 +232,16 @@ func spaced(size string) string {
 	return size[:i] + " " + size[i:]
 }
 
-// word puts a value into plain words; one that it does not know stays as it is.
-func word(words map[string]string, value string) string {
-	if w, ok := words[value]; ok {
-		return w
-	}
-	return value
-}
-
 func block(k keys) string { return spaced(k.get("block")) }
 func size(k keys) string  { return spaced(k.get("size")) }
 func touch(k keys) string { return past(k.get("touch")) }
+func cache(k keys) string { return suite.Cache(k.get("cache")) }
+func file(k keys) string  { return suite.File(k.get("cache")) }
 
 func pattern(k keys) string {
-	return word(map[string]string{
+	return suite.Word(map[string]string{
 		"seq": "sequential", "rand": "random", "sparse": "sparse", "stride": "strided", "reverse": "backward", "zipf": "zipfian",
 	}, k.get("pattern"))
-}
-
-func cache(k keys) string {
-	return word(map[string]string{"warm": "cached", "cold": "uncached"}, k.get("cache"))
-}
-
-func file(k keys) string {
-	switch state := cache(k); state {
-	case "":
-		return "a file"
-	case "uncached":
-		return "an uncached file"
-	default:
-		return "a " + state + " file"
-	}
 }
 
 func reads(k keys) string {
@@ -281,13 +250,7 @@ func reads(k keys) string {
 }
 
 func transport(k keys) string {
-	return word(map[string]string{"tcp": "TCP", "unix": "Unix", "veth": "TCP, veth"}, k.get("transport"))
-}
-
-func over(k keys) string {
-	return "over " + word(map[string]string{
-		"tcp": "TCP loopback", "unix": "a Unix socket", "veth": "TCP between network namespaces", "": "a socket",
-	}, k.get("transport"))
+	return suite.Word(map[string]string{"tcp": "TCP", "unix": "Unix", "veth": "TCP, veth"}, k.get("transport"))
 }
 
 func inBlocks(k keys) string {
@@ -297,16 +260,8 @@ func inBlocks(k keys) string {
 	return ""
 }
 
-func writing(k keys) string {
-	return word(map[string]string{
-		"append": "appending to a file", "seq": "overwriting a file in order", "rand": "overwriting a file at random",
-		"stride": "overwriting a file by strides", "reverse": "overwriting a file backwards", "zipf": "overwriting a file by Zipf's law",
-		"": "writing a file",
-	}, k.get("pattern"))
-}
-
 func policy(k keys) string {
-	return word(map[string]string{
+	return suite.Word(map[string]string{
 		"none": "not synced", "async": "MS_ASYNC", "range": "sync_file_range", "end": "synced at end", "dsync": "O_DSYNC", "block": "each synced",
 	}, k.get("sync"))
 }
@@ -315,18 +270,15 @@ func synced(k keys) string {
 	if k.get("sync") == "" {
 		return ""
 	}
-	return ", " + word(map[string]string{
-		"none": "not synced", "async": "with MS_ASYNC after each block", "range": "with sync_file_range",
-		"end": "synced at the end", "dsync": "with O_DSYNC", "block": "synced after each block",
-	}, k.get("sync"))
+	return ", " + suite.Synced(k.get("sync"))
 }
 
 func exchange(k keys) string {
-	return word(map[string]string{"roundtrip": "there and back"}, k.get("what"))
+	return suite.Word(map[string]string{"roundtrip": "there and back"}, k.get("what"))
 }
 
 func past(touch string) string {
-	return word(map[string]string{"read": "read once", "write": "written once"}, touch)
+	return suite.Word(map[string]string{"read": "read once", "write": "written once"}, touch)
 }
 
 func workers(k keys) string {

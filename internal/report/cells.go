@@ -85,7 +85,7 @@ func (r *Report) grid() *grid {
 			}
 			text := gridFigure{Text: figureText(u.Unit, f), Value: strconv.FormatFloat(f.Value, 'g', 6, 64)}
 			if share, ok := f.PlusMinus(); ok && f.Lo != f.Hi && !f.Exact {
-				text.PlusMinus = "± " + percent(share)
+				text.PlusMinus = "± " + summary.Percent(share)
 				g.Units[i].Interval = true
 			}
 			row.Figures = append(row.Figures, text)
@@ -257,13 +257,4 @@ func figureText(unit string, f summary.Figure) string {
 	}
 	s := benchunit.CommonScale([]float64{f.Value}, class)
 	return summary.Digits(f.Value/s.Factor) + " " + s.Prefix + base
-}
-
-// percent writes a share with one decimal below ten percent.
-func percent(share float64) string {
-	decimals := 0
-	if share < 0.0995 {
-		decimals = 1
-	}
-	return strconv.FormatFloat(100*share, 'f', decimals, 64) + " %"
 }

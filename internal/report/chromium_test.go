@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"iopath/internal/atomicfile"
 )
 
 // A browser is a headless Chromium that does what its DevTools protocol asks
@@ -228,7 +230,7 @@ const inOrder = "Ceiling 4KiB, Ceiling 64KiB, Floor, Read 4KiB mmap, Read 4KiB p
 func TestInChromium(t *testing.T) {
 	b := startBrowser(t)
 	path := filepath.Join(t.TempDir(), "report.html")
-	if err := WriteFile(path, example(t, madeUp()).HTML); err != nil {
+	if err := atomicfile.WriteFile(path, example(t, madeUp()).HTML); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -399,7 +401,7 @@ func (b *browser) print(path string) string {
 func testPrint(t *testing.T, b *browser, path string) {
 	text := b.print(path)
 	words := regexp.MustCompile(`\s+`).ReplaceAllString(text, " ")
-	for _, want := range []string{"Elsewhere there is no difference.", "TCP, 4 KiB sendfile 2 × read+write [1.9, 2.1]", "7 of 7 cells", "pread 6 8.99 GiB ± 2.5 %", "tmpfs is never cold", "its sum is wrong", "iopath bench -profile quick"} {
+	for _, want := range []string{"Elsewhere there is no difference.", "TCP, 4 KiB sendfile 2 × read+write [1.9, 2.1]", "7 of 7 cells", "pread 6 8.99 GiB ± 2.5%", "tmpfs is never cold", "its sum is wrong", "iopath bench -profile quick"} {
 		if !strings.Contains(words, want) {
 			t.Errorf("what is printed lacks %q:\n%s", want, text)
 		}
@@ -413,7 +415,7 @@ func testPrintLong(t *testing.T, b *browser) {
 		fmt.Fprintf(&many, "BenchmarkLong/i=%d 1 %d ns/op\n", i, i+1)
 	}
 	path := filepath.Join(t.TempDir(), "report.html")
-	if err := WriteFile(path, example(t, many.String()).HTML); err != nil {
+	if err := atomicfile.WriteFile(path, example(t, many.String()).HTML); err != nil {
 		t.Fatal(err)
 	}
 	sheets := 0
@@ -436,7 +438,7 @@ func TestHostileInChromium(t *testing.T) {
 	r.Name = hostile
 	r.Findings = []string{hostile}
 	path := filepath.Join(t.TempDir(), "report.html")
-	if err := WriteFile(path, r.HTML); err != nil {
+	if err := atomicfile.WriteFile(path, r.HTML); err != nil {
 		t.Fatal(err)
 	}
 	b.open(path, "")

@@ -50,13 +50,25 @@ func (r *Report) Markdown(w io.Writer) error {
 // origin says where the figures come from.
 func (r *Report) origin() string {
 	text := "Made by `iopath` from results in the Go benchmark format."
-	if r.Source != "" {
-		text = fmt.Sprintf("Made by `iopath`; the results are in %s, in the Go benchmark format.", link(r.Source, r.Source))
+	if len(r.Sources) > 0 {
+		text = fmt.Sprintf("Made by `iopath`; the results are in %s, in the Go benchmark format.", r.sourcesMarkdown())
 	}
 	if r.Page != "" {
 		text += fmt.Sprintf(" %s has the same, and all cells in one table to filter and sort: download it, and open it in a browser.", link(r.Page, r.Page))
 	}
 	return text
+}
+
+func (r *Report) sourcesMarkdown() string {
+	var names []string
+	for _, s := range r.Sources {
+		if s.Beside {
+			names = append(names, link(s.Name, s.Name))
+		} else {
+			names = append(names, summary.EscapeMarkdown(s.Name))
+		}
+	}
+	return strings.Join(names, " and ")
 }
 
 func (r *Report) adviceMarkdown(b *bytes.Buffer) {

@@ -12,11 +12,6 @@
 package report
 
 import (
-	"bytes"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -29,7 +24,7 @@ import (
 // any number of goroutines may write it.
 type Report struct {
 	Name     string
-	Source   string   // the file of results, relative to the report; "" if it lies elsewhere
+	Sources  []Source
 	Page     string   // the file of the HTML report, which Markdown then links to; "" if there is none
 	Findings []string // sentences, the strongest first
 	Advice   []Advice
@@ -43,6 +38,12 @@ type Report struct {
 	varying  []string // configuration keys that tell cells apart
 	commands []string // that made the results
 	made     []string // what is on record of how they were made, beside
+}
+
+// A Source is a file of results.
+type Source struct {
+	Name   string // what it is called; of one beside the report, its base name
+	Beside bool   // it lies beside the report, which links to it
 }
 
 // An Advice is a row of the table of advice. All of it is text. One without a
@@ -180,34 +181,4 @@ func (r *Report) commit() string {
 		}
 	}
 	return ""
-}
-
-// WriteFile replaces the file at once with what write writes: a reader sees the
-// old file or the new one, and the old one stays if write fails.
-func WriteFile(path string, write func(io.Writer) error) (err error) {
-	var content bytes.Buffer
-	if err := write(&content); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w (choose a directory that can be written)", path, err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("write %s: %w", path, err)
-		}
-	}()
-	if _, err := f.Write(content.Bytes()); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -97,7 +96,7 @@ func example(t testing.TB, text string) *Report {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	r.Source, r.Page = "bench.txt", "report.html"
+	r.Sources, r.Page = []Source{{Name: "bench.txt", Beside: true}}, "report.html"
 	r.Findings = []string{"Sequential 4 KiB reads of a cached file: mmap, 4.3 times pread [4.2, 4.4].", "Elsewhere there is no difference."}
 	r.Advice = []Advice{
 		{"Reads of a cached file", "sequential, 4 KiB", "mmap", "4.3 × pread [4.2, 4.4]", "saves 253 system calls"},
@@ -291,7 +290,8 @@ const hostile = `</script><img/src=x/onerror=document.title="owned">&amp;[a](b)|
 func TestHostile(t *testing.T) {
 	text := "cpu: " + hostile + "\n# failed: " + hostile + "\n# command: " + hostile + "\nBenchmarkX/k=" + hostile + "/" + hostile + "/a\"b=\"'=" + strings.Repeat("ü", 60) + " 1 5 ns/op 7 " + hostile + "/op\n"
 	r := example(t, text)
-	r.Name, r.Source, r.Page = hostile, hostile, hostile
+	r.Name, r.Page = hostile, hostile
+	r.Sources = []Source{{Name: hostile, Beside: true}, {Name: hostile}}
 	r.Findings = []string{hostile}
 	r.Advice = []Advice{{hostile, hostile, hostile, hostile, hostile}}
 	r.Charts[0].Title, r.Charts[0].Section = hostile, hostile
@@ -318,43 +318,6 @@ func TestNewErrors(t *testing.T) {
 	empty := &summary.Results{}
 	if _, err := New("empty", empty); !errors.Is(err, summary.ErrInput) {
 		t.Errorf("New of no results: %v, want summary.ErrInput", err)
-	}
-}
-
-func TestWriteFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "README.md")
-	say := func(text string) func(io.Writer) error {
-		return func(w io.Writer) error { _, err := io.WriteString(w, text); return err }
-	}
-	for _, text := range []string{"old", "new"} {
-		if err := WriteFile(path, say(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	failure := errors.New("no power")
-	if err := WriteFile(path, func(w io.Writer) error { io.WriteString(w, "half"); return failure }); !errors.Is(err, failure) {
-		t.Errorf("a writer that fails: %v, want %v", err, failure)
-	}
-	if got, _ := os.ReadFile(path); string(got) != "new" {
-		t.Errorf("the file holds %q, want what was written whole", got)
-	}
-	st, err := os.Stat(path)
-	if err != nil || st.Mode().Perm() != 0o644 {
-		t.Errorf("mode %v, %v; want 0644", st.Mode(), err)
-	}
-	entries, _ := os.ReadDir(dir)
-	if names := slices.Collect(func(yield func(string) bool) {
-		for _, e := range entries {
-			if !yield(e.Name()) {
-				return
-			}
-		}
-	}); len(names) != 1 {
-		t.Errorf("the directory holds %v, want README.md alone", names)
-	}
-	if err := WriteFile(filepath.Join(dir, "none", "a"), say("")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a directory that is not there: %v, want os.ErrNotExist", err)
 	}
 }
 

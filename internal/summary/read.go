@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -58,7 +60,7 @@ func Read(inputs ...Input) (*Results, error) {
 		lines  int                                     // of results, so far
 		names  []string
 	)
-	for _, in := range inputs {
+	for file, in := range inputs {
 		names = append(names, in.Name)
 		side := &sideLines{results: r}
 		reader.Reset(io.TeeReader(in.Reader, side), in.Name, ".file", in.Name)
@@ -91,12 +93,13 @@ func Read(inputs ...Input) (*Results, error) {
 						return nil, Errorf("read %s:%d: %w (the file is damaged, or no text: give one in the Go benchmark format)", in.Name, line, err)
 					}
 					g = &group{first: rec.Clone()}
+					g.keys = nameKeys(g.first.Name)
 					g.first.ConfigIndex("") // makes its index now: nothing changes Results later
 					byName[string(rec.Name)] = g
 					r.groups = append(r.groups, g)
 					r.addConfig(rec)
 				}
-				if err := r.addValues(g, rec, cut && lines > 0); err != nil {
+				if err := r.addValues(g, rec, turn{int32(file), side.roundOf(line)}, cut && lines > 0); err != nil {
 					return nil, Errorf("read %s:%d: %w", in.Name, line, err)
 				}
 				lines++
@@ -161,7 +164,9 @@ func (r *Results) addConfig(res *benchfmt.Result) {
 	}
 }
 
-func (r *Results) addValues(g *group, res *benchfmt.Result, cut bool) error {
+// addValues adds the values of a result of that turn; round 0 means that the file
+// does not tell.
+func (r *Results) addValues(g *group, res *benchfmt.Result, when turn, cut bool) error {
 	for i, v := range res.Values {
 		// benchfmt takes a zero for a value that needed no tidying.
 		if _, unit := benchunit.Tidy(v.Value, v.Unit); unit != v.Unit {
@@ -175,6 +180,12 @@ func (r *Results) addValues(g *group, res *benchfmt.Result, cut bool) error {
 			}
 			r.orig[v.Unit] = v.OrigUnit
 		}
+		col := g.column(i, v.Unit)
+		col.seen++
+		at := when
+		if at.round == 0 {
+			at.round = int32(col.seen)
+		}
 		if !finite(v.Value) {
 			unit := v.OrigUnit
 			if unit == "" {
@@ -183,8 +194,7 @@ func (r *Results) addValues(g *group, res *benchfmt.Result, cut bool) error {
 			r.Notes = addOnce(r.Notes, fmt.Sprintf("%s of %s is infinite or not a number: left out", unit, res.Name))
 			continue
 		}
-		col := g.column(i, v.Unit)
-		col.values = append(col.values, v.Value)
+		col.values, col.turns = append(col.values, v.Value), append(col.turns, at)
 	}
 	return nil
 }
@@ -196,6 +206,25 @@ type sideLines struct {
 	partial   []byte
 	line      int          // lines ended so far
 	notResult map[int]bool // lines that look like results and are none
+	rounds    []roundLine  // in their order
+}
+
+// A roundLine is where a round begins.
+type roundLine struct {
+	line  int
+	round int32
+}
+
+// roundOf is the round of the result on a line, 0 where none has begun.
+func (s *sideLines) roundOf(line int) int32 {
+	// Results come in order, so those before are not asked for again.
+	for len(s.rounds) > 1 && s.rounds[1].line <= line {
+		s.rounds = s.rounds[1:]
+	}
+	if len(s.rounds) == 0 || s.rounds[0].line > line {
+		return 0
+	}
+	return s.rounds[0].round
 }
 
 func (s *sideLines) Write(p []byte) (int, error) {
@@ -232,6 +261,11 @@ func (s *sideLines) see(line []byte) {
 		value = strings.TrimSpace(value)
 		if strings.HasPrefix(key, "iopath ") {
 			r.Made = addOnce(r.Made, strings.TrimSpace(text))
+		}
+		if n, isRound := strings.CutPrefix(key, "round "); isRound {
+			if n, err := strconv.ParseInt(n, 10, 32); err == nil && n > 0 {
+				s.rounds = append(s.rounds, roundLine{s.line, int32(n)})
+			}
 		}
 		switch key {
 		case "command":
@@ -280,4 +314,16 @@ func addOnce(list []string, s string) []string {
 		return list
 	}
 	return append(list, s)
+}
+
+// ResultFile is where a run keeps its results.
+const ResultFile = "bench.txt"
+
+// RunName is what the run of a result file is called: its directory where that is a
+// run's, else the file.
+func RunName(file string) string {
+	if whole, err := filepath.Abs(file); err == nil && filepath.Base(whole) == ResultFile {
+		file = filepath.Dir(whole)
+	}
+	return filepath.Base(file)
 }

@@ -75,7 +75,7 @@ func columns(rows []Row, suite bool) []Column {
 				return rate(r)
 			}
 			if f, ok := r.Figures["sec/op"]; ok {
-				scale, prefix := timeScale(f.Value)
+				scale, prefix := TimeScale(f.Value)
 				return Digits(f.Value/scale) + " " + prefix + "s/op"
 			}
 			return "-"
@@ -137,7 +137,7 @@ func unitColumn(unit string, rows []Row, suite bool) Column {
 	interval := anyInterval && (unit == "B/s" || unit == "sec/op")
 	switch {
 	case unit == "B/s":
-		scale, prefix := byteScale(top)
+		scale, prefix := ByteScale(top)
 		c.Top, c.Sub = "throughput", prefix+"B/s"
 		show = func(f Figure) string { return Digits(f.Value / scale) }
 	case !hasPer && strings.HasSuffix(quantity, "-sec"):
@@ -145,16 +145,16 @@ func unitColumn(unit string, rows []Row, suite bool) Column {
 		// cache and 100 ms behind it.
 		c.Top, c.Sub = strings.TrimSuffix(quantity, "-sec"), "s"
 		show = func(f Figure) string {
-			scale, prefix := timeScale(f.Value)
+			scale, prefix := TimeScale(f.Value)
 			return Digits(f.Value/scale) + prefix
 		}
 	case strings.HasSuffix(quantity, "-%"):
 		c.Top, c.Sub = strings.TrimSuffix(quantity, "-%"), "%"
 		show = func(f Figure) string { return Digits(f.Value) }
 	case quantity == "sec" || strings.HasSuffix(quantity, "-sec"):
-		scale, prefix := timeScale(top)
+		scale, prefix := TimeScale(top)
 		if !suite && top/low < 1e4 {
-			scale, prefix = timeScale(low)
+			scale, prefix = TimeScale(low)
 		}
 		c.Top, c.Sub = strings.TrimSuffix(quantity, "-sec"), prefix+"s"+per
 		if quantity == "sec" {
@@ -175,7 +175,7 @@ func unitColumn(unit string, rows []Row, suite bool) Column {
 		}
 		text := show(f)
 		if pm, ok := f.PlusMinus(); ok && interval && !f.Exact {
-			text += " ±" + fmt.Sprintf("%5s", percent(pm))
+			text += " ±" + fmt.Sprintf("%5s", Percent(pm))
 		} else if interval {
 			text += strings.Repeat(" ", len(" ±")-1+5) // keeps the figures in line
 		}
@@ -184,7 +184,8 @@ func unitColumn(unit string, rows []Row, suite bool) Column {
 	return c
 }
 
-func percent(share float64) string {
+// Percent writes a share, with one decimal below ten percent: 4.1%, 14%.
+func Percent(share float64) string {
 	if v := 100 * share; v < 9.95 {
 		return fmt.Sprintf("%.1f%%", v)
 	}
@@ -238,7 +239,7 @@ func bytesText(v float64) string {
 	if math.Abs(v) < 1024 {
 		return Count(v)
 	}
-	scale, prefix := byteScale(v)
+	scale, prefix := ByteScale(v)
 	text := Digits(v / scale)
 	if strings.Contains(text, ".") {
 		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
@@ -246,7 +247,9 @@ func bytesText(v float64) string {
 	return text + prefix
 }
 
-func byteScale(v float64) (scale float64, prefix string) {
+// ByteScale returns the bytes, a power of 1024, that a size is counted in, and their
+// prefix: 1<<20 and "Mi".
+func ByteScale(v float64) (scale float64, prefix string) {
 	for i, p := range []string{"Ti", "Gi", "Mi", "Ki"} {
 		if s := math.Pow(1024, float64(4-i)); math.Abs(v) >= s {
 			return s, p
@@ -255,7 +258,9 @@ func byteScale(v float64) (scale float64, prefix string) {
 	return 1, ""
 }
 
-func timeScale(v float64) (scale float64, prefix string) {
+// TimeScale returns the seconds, a power of a thousand, that a time is counted in, and
+// their prefix: 1e-6 and "µ".
+func TimeScale(v float64) (scale float64, prefix string) {
 	switch a := math.Abs(v); {
 	case a < 1e-6:
 		return 1e-9, "n"

@@ -115,15 +115,23 @@ type Results struct {
 // filter is asked once for all of them.
 type group struct {
 	first   *benchfmt.Result
+	keys    []Pair   // of its name
 	columns []column // in the order first seen
 	figures sync.Map // by unit: what Figure made of a cell of this group alone
 }
 
-// A column holds the measurements of one unit.
+// A column holds the measurements of one unit, and when each was made.
 type column struct {
 	unit   string
 	values []float64
+	turns  []turn
+	seen   int // values on its lines, those that were left out included
 }
+
+// A turn is when a measurement was made: in which file, and there in which round, by
+// the last "# round" line before it; in a file without such lines, by the how many
+// of its kind it is.
+type turn struct{ file, round int32 }
 
 // column returns the one of a unit, which it adds if need be. Lines have their units
 // in the same order mostly, so it looks at the i-th first.
@@ -154,7 +162,8 @@ type Cell struct {
 	Units []string // tidied, in the order first seen
 
 	values map[string][]float64
-	result *benchfmt.Result
+	turns  map[string][]turn // of values
+	group  *group            // the first of its measurements, which names it
 	meta   benchfmt.UnitMetadataMap
 	known  *sync.Map // figures of a cell that is one group
 }
@@ -191,26 +200,27 @@ func (r *Results) Cells(filter string, keys ...string) ([]*Cell, error) {
 		}
 		id := string(res.Name.Full())
 		for _, k := range keys {
-			id += "\x00" + keyOf(g.first, k)
+			id += "\x00" + g.key(k)
 		}
 		c := byID[id]
 		if c == nil {
-			c = &Cell{Name: string(res.Name.Full()), values: map[string][]float64{}, result: g.first, meta: r.Units, known: &g.figures}
+			c = &Cell{Name: string(res.Name.Full()), values: map[string][]float64{}, turns: map[string][]turn{}, group: g, meta: r.Units, known: &g.figures}
 			byID[id] = c
 			cells = append(cells, c)
 		}
-		if c.result != g.first {
+		if c.group != g {
 			c.known = nil
 		}
 		for i, col := range g.columns {
-			if !match.Test(i) {
+			if !match.Test(i) || len(col.values) == 0 {
 				continue
 			}
 			if have, ok := c.values[col.unit]; ok {
 				c.values[col.unit] = slices.Concat(have, col.values)
+				c.turns[col.unit] = slices.Concat(c.turns[col.unit], col.turns)
 			} else {
 				c.Units = append(c.Units, col.unit)
-				c.values[col.unit] = col.values // nobody changes it
+				c.values[col.unit], c.turns[col.unit] = col.values, col.turns // nobody changes them
 			}
 		}
 	}
@@ -222,34 +232,34 @@ func (r *Results) Cells(filter string, keys ...string) ([]*Cell, error) {
 func (r *Results) KeyValues(key string) []string {
 	seen := map[string]bool{}
 	for _, g := range r.groups {
-		seen[keyOf(g.first, key)] = true
+		seen[g.key(key)] = true
 	}
 	return slices.SortedFunc(maps.Keys(seen), Compare)
 }
 
 // Key returns the value of .name, .fullname, a key of the name (/block,
 // /gomaxprocs), .file, or a configuration key; "" where the cell has none.
-func (c *Cell) Key(key string) string { return keyOf(c.result, key) }
+func (c *Cell) Key(key string) string { return c.group.key(key) }
 
-func keyOf(res *benchfmt.Result, key string) string {
+func (g *group) key(key string) string {
 	switch {
 	case key == ".name":
-		return string(res.Name.Base())
+		return string(g.first.Name.Base())
 	case key == ".fullname":
-		return res.Name.String()
+		return g.first.Name.String()
 	case strings.HasPrefix(key, "/"):
-		for _, p := range nameKeys(res.Name) {
+		for _, p := range g.keys {
 			if p.Key == key[1:] {
 				return p.Value
 			}
 		}
 		return ""
 	}
-	return res.GetConfig(key)
+	return g.first.GetConfig(key)
 }
 
 // Keys returns the keys of the name in order, GOMAXPROCS last as gomaxprocs.
-func (c *Cell) Keys() []Pair { return nameKeys(c.result.Name) }
+func (c *Cell) Keys() []Pair { return slices.Clone(c.group.keys) }
 
 func nameKeys(name benchfmt.Name) []Pair {
 	_, parts := name.Parts()
@@ -282,7 +292,7 @@ func (c *Cell) Values(unit string) []float64 {
 	if !ok {
 		return nil
 	}
-	perOp := c.values[opUnit(unit)]
+	perOp := c.values[OpUnit(unit)]
 	scaled := make([]float64, 0, len(perOp))
 	for _, v := range perOp {
 		if v := v * (1 << 30) / bytes; finite(v) {
@@ -292,7 +302,52 @@ func (c *Cell) Values(unit string) []float64 {
 	return scaled
 }
 
-func opUnit(unit string) string { return strings.TrimSuffix(unit, perGiB) + "/op" }
+// OpUnit returns the unit that a file has where one per GiB is computed from it: X/op
+// of X/GiB, any other itself.
+func OpUnit(unit string) string {
+	if count, ok := strings.CutSuffix(unit, perGiB); ok {
+		return count + "/op"
+	}
+	return unit
+}
+
+// Paired returns the measurements of a unit that two cells have of the same round of
+// the same file, in the order of the first cell's: what disturbs a round disturbs
+// both. Where a round is missing on one side, neither has it.
+func Paired(a, b *Cell, unit string) (of, and []float64) {
+	return paired(a, b, unit, func(t turn) turn { return t })
+}
+
+// PairedRuns does so for cells of two runs: measurements pair by the number of their
+// round, whatever the file.
+func PairedRuns(a, b *Cell, unit string) (of, and []float64) {
+	return paired(a, b, unit, func(t turn) turn { return turn{round: t.round} })
+}
+
+func paired(a, b *Cell, unit string, at func(turn) turn) (of, and []float64) {
+	others := map[turn][]float64{}
+	theirs, turns := b.Values(unit), b.turnsOf(unit)
+	for i := range min(len(theirs), len(turns)) {
+		others[at(turns[i])] = append(others[at(turns[i])], theirs[i])
+	}
+	mine, turns := a.Values(unit), a.turnsOf(unit)
+	for i := range min(len(mine), len(turns)) {
+		// Several measurements of one round, which -count makes, pair in their order.
+		if left := others[at(turns[i])]; len(left) > 0 {
+			of, and = append(of, mine[i]), append(and, left[0])
+			others[at(turns[i])] = left[1:]
+		}
+	}
+	return of, and
+}
+
+// turnsOf returns when the Values of a unit were measured.
+func (c *Cell) turnsOf(unit string) []turn {
+	if t, ok := c.turns[unit]; ok || !strings.HasSuffix(unit, perGiB) {
+		return t
+	}
+	return c.turns[OpUnit(unit)]
+}
 
 // BytesPerOp returns the bytes that one op moves: throughput times time. The
 // throughput of a file is rounded, so where the name has a /size within a
@@ -374,7 +429,7 @@ func (c *Cell) Figure(unit string) (Figure, bool) {
 func (c *Cell) figure(unit string) (Figure, bool) {
 	values := c.Values(unit)
 	if _, ok := c.values[unit]; !ok {
-		unit = opUnit(unit)
+		unit = OpUnit(unit)
 	}
 	return summarize(values, c.meta.GetAssumption(unit))
 }

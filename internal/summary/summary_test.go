@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -463,4 +464,70 @@ func FuzzRead(f *testing.F) {
 			t.Error("the table is not UTF-8")
 		}
 	})
+}
+
+// Measurements pair by round: one that is missing shifts no other.
+func TestPaired(t *testing.T) {
+	const rounds = `# round 1: seed=1
+BenchmarkX/method=a 1 10 ns/op
+# failed: BenchmarkX/method=b: broke
+# round 2: seed=1
+BenchmarkX/method=b 1 22 ns/op
+BenchmarkX/method=a 1 20 ns/op
+# round 3: seed=1
+BenchmarkX/method=a 1 +Inf ns/op
+BenchmarkX/method=b 1 33 ns/op
+# round 4: seed=1
+BenchmarkX/method=a 1 40 ns/op
+BenchmarkX/method=b 1 44 ns/op
+`
+	const plain = `BenchmarkX/method=a 1 10 ns/op
+BenchmarkX/method=a 1 NaN ns/op
+BenchmarkX/method=a 1 30 ns/op
+BenchmarkX/method=b 1 11 ns/op
+BenchmarkX/method=b 1 22 ns/op
+BenchmarkX/method=b 1 33 ns/op
+BenchmarkX/method=b 1 44 ns/op
+`
+	for _, tt := range []struct {
+		name   string
+		inputs []string
+		a, b   string // filters of one cell each
+		want   string
+	}{
+		{"rounds", []string{rounds}, "/method:a", "/method:b", "[20 40] [22 44]"},
+		{"k-th lines", []string{plain}, "/method:a", "/method:b", "[10 30] [11 33]"},
+		{"several files", []string{rounds, "# round 2: seed=2\nBenchmarkX/method=a 1 5 ns/op\n# round 1: seed=2\nBenchmarkX/method=b 1 7 ns/op\n"},
+			"/method:a", "/method:b", "[20 40] [22 44]"},
+		{"two runs", []string{rounds, strings.ReplaceAll(rounds, "1 4", "1 5")}, "/method:a .file:input0", "/method:a .file:input1", "[10 20 40] [10 20 50]"},
+		{"a run twice in one file", []string{rounds + rounds}, "/method:b", "/method:a", "[22 44 22 44] [20 40 20 40]"},
+	} {
+		var inputs []Input
+		for i, text := range tt.inputs {
+			inputs = append(inputs, Input{fmt.Sprint("input", i), strings.NewReader(text)})
+		}
+		r, err := Read(inputs...)
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		var cells []*Cell
+		for _, filter := range []string{tt.a, tt.b} {
+			found, err := r.Cells(filter)
+			if err != nil || len(found) != 1 {
+				t.Fatalf("%s: %s keeps %d cells, %v", tt.name, filter, len(found), err)
+			}
+			cells = append(cells, found[0])
+		}
+		pair := Paired
+		if tt.name == "two runs" {
+			pair = PairedRuns
+		}
+		a, b := pair(cells[0], cells[1], "sec/op")
+		for i := range a {
+			a[i], b[i] = math.Round(a[i]*1e9), math.Round(b[i]*1e9)
+		}
+		if got := fmt.Sprint(a, b); got != tt.want {
+			t.Errorf("%s: pairs are %s, want %s", tt.name, got, tt.want)
+		}
+	}
 }

@@ -33,6 +33,11 @@ type Options struct {
 	// nothing.
 	Leave []string
 
+	// Watch are values of it that neither win nor are compared with, but that
+	// others compare: they count in the confidence, so that both say the same
+	// of one pair.
+	Watch []string
+
 	// Family names the family that a value belongs to: those of one family
 	// are variants of each other, and a lead is over other families. Default:
 	// each value is a family of its own.
@@ -76,12 +81,18 @@ func Standings(results *summary.Results, filter, unit string, o Options) ([]Stan
 		s := byHead[id]
 		if s == nil {
 			s = &Standing{Head: head, Name: c.Key(".name"), Unit: unit, series: o.Series}
-			s.contest.higher = results.Units.GetBetter(opUnit(unit)) > 0
+			s.contest.pair = func(a, b entry) (of, and []float64) { return summary.Paired(a.cell, b.cell, unit) }
+			s.contest.higher = results.Units.GetBetter(summary.OpUnit(unit)) > 0
 			byHead[id] = s
 			all = append(all, s)
 		}
-		s.contest.entries = append(s.contest.entries, entry{c, value, o.Family(value), figure.Value, c.Values(unit)})
+		if slices.Contains(o.Watch, value) {
+			s.contest.watched++
+			continue
+		}
+		s.contest.entries = append(s.contest.entries, entry{c, value, o.Family(value), figure.Value})
 	}
+	all = slices.DeleteFunc(all, func(s *Standing) bool { return len(s.contest.entries) == 0 })
 	standings := make([]Standing, len(all))
 	for i, s := range all {
 		s.judge()
@@ -99,15 +110,6 @@ func Standings(results *summary.Results, filter, unit string, o Options) ([]Stan
 		})
 	})
 	return standings, nil
-}
-
-// opUnit is the unit that a file's Unit line names: what is counted per GiB is
-// computed from it.
-func opUnit(unit string) string {
-	if count, ok := strings.CutSuffix(unit, "/GiB"); ok {
-		return count + "/op"
-	}
-	return unit
 }
 
 func (s *Standing) judge() {
@@ -148,14 +150,15 @@ type entry struct {
 	value  string // of the series' key
 	family string
 	median float64
-	values []float64
 }
 
 // A contest is between entries, of which the first is the best once they are
 // ranked.
 type contest struct {
 	entries []entry
-	higher  bool // is better
+	watched int                                  // cells beside them that are looked at
+	higher  bool                                 // is better
+	pair    func(a, b entry) (of, and []float64) // their measurements of the same rounds
 }
 
 func (c *contest) rank() {
@@ -171,12 +174,12 @@ func (c *contest) rank() {
 }
 
 func (c *contest) confidence() float64 {
-	return 1 - (1-summary.Confidence)/float64(max(1, len(c.entries)-1))
+	return 1 - (1-summary.Confidence)/float64(max(1, len(c.entries)+c.watched-1))
 }
 
 // against is how many times better the best is than the i-th.
 func (c *contest) against(i int) (Ratio, bool) {
-	a, b := c.entries[0].values, c.entries[i].values
+	a, b := c.pair(c.entries[0], c.entries[i])
 	if !c.higher {
 		a, b = b, a
 	}

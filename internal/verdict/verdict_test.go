@@ -92,6 +92,28 @@ func TestTooFew(t *testing.T) {
 	}
 }
 
+func TestRatioText(t *testing.T) {
+	for _, c := range []struct {
+		r             Ratio
+		times, bounds string
+	}{
+		{Ratio{Value: 2.41, Lo: 2.22, Hi: 2.61, Interval: true}, "2.4", "[2.2, 2.6]"},
+		{Ratio{Value: 1.3, Lo: 1.04, Hi: 1.6, Interval: true}, "1.30", "[1.04, 1.60]"},
+		{Ratio{Value: 12.2, Lo: 10.4, Hi: 14.3, Interval: true}, "12", "[10, 14]"},
+		{Ratio{Value: 1.1919, Lo: 1.0031, Hi: 1.4162, Interval: true}, "1.192", "[1.003, 1.416]"},
+		{Ratio{Value: 1.05, Lo: 1.0002, Hi: 1.1, Interval: true}, "1.0500", "[1.0002, 1.1000]"},
+		{Ratio{Value: 0.9, Lo: 0.8, Hi: 0.9982, Interval: true}, "0.900", "[0.800, 0.998]"},
+		{Ratio{Value: 1.05, Lo: 0.9982, Hi: 1.1, Interval: true}, "1.05", "[1.00, 1.10]"}, // counts for nothing
+		{Ratio{Value: 3, N: 1}, "3.0", ""},
+		{Ratio{Value: 4321, N: 1}, "4321", ""},
+		{Ratio{Value: 1e295, N: 1}, "1e+295", ""},
+	} {
+		if times, bounds := c.r.Times(), c.r.Bounds(); times != c.times || bounds != c.bounds {
+			t.Errorf("%+v: %q, %q, want %q, %q", c.r, times, bounds, c.times, c.bounds)
+		}
+	}
+}
+
 // results reads cells in the order given, each of so many rounds.
 func results(t *testing.T, unit string, cells map[string][]float64) *summary.Results {
 	t.Helper()
@@ -241,6 +263,40 @@ func TestAgainst(t *testing.T) {
 	}
 }
 
+// Whoever lets all methods compete and whoever only watches some say the same of a
+// pair.
+func TestWatch(t *testing.T) {
+	r := results(t, "ns/op", map[string][]float64{
+		"R/method=fast": around(100), "R/method=slow": {101, 113, 102, 110, 104, 109}, "R/method=api": around(90), "R/method=slower": around(400),
+		"Api/method=api": around(100),
+	})
+	one := func(o Options) Standing {
+		t.Helper()
+		standings, err := Standings(r, "*", "sec/op", o)
+		if err != nil || len(standings) == 0 || standings[len(standings)-1].Name != "R" {
+			t.Fatalf("got %+v and %v, want R at the end", standings, err)
+		}
+		if watches := len(o.Watch) > 0; watches != (len(standings) == 1) {
+			t.Errorf("%d standings of %+v, want none of those who are only watched", len(standings), o)
+		}
+		return standings[len(standings)-1]
+	}
+	all, watched := one(Options{}), one(Options{Watch: []string{"api"}})
+	if got, want := watched.Confidence(), all.Confidence(); got != want {
+		t.Errorf("confidence %v with a watched method, want %v as among all", got, want)
+	}
+	if got, want := methods(watched.Cells), []string{"fast", "slow", "slower"}; !slices.Equal(got, want) {
+		t.Errorf("%q compete, want %q", got, want)
+	}
+	left, err := Standings(r, ".name:R", "sec/op", Options{Leave: []string{"api"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if narrow, wide := mustAgainst(t, left[0], "slow"), mustAgainst(t, watched, "slow"); wide.Lo >= narrow.Lo || wide.Value != narrow.Value {
+		t.Errorf("against slow %+v, want the figure of %+v in a wider interval", wide, narrow)
+	}
+}
+
 func mustAgainst(t *testing.T, s Standing, value string) Ratio {
 	t.Helper()
 	r, ok := s.Against(value)
@@ -257,7 +313,8 @@ type machine struct {
 }
 
 func (m machine) contest(rng *rand.Rand, times []float64, rounds int) *contest {
-	c := &contest{}
+	values := map[string][]float64{}
+	c := &contest{pair: func(a, b entry) (of, and []float64) { return values[a.value], values[b.value] }}
 	for i := range times {
 		value := fmt.Sprint(i)
 		c.entries = append(c.entries, entry{value: value, family: value})
@@ -269,11 +326,11 @@ func (m machine) contest(rng *rand.Rand, times []float64, rounds int) *contest {
 			if rng.Float64() < m.outliers {
 				v *= 2
 			}
-			c.entries[i].values = append(c.entries[i].values, v)
+			values[fmt.Sprint(i)] = append(values[fmt.Sprint(i)], v)
 		}
 	}
 	for i := range c.entries {
-		sorted := slices.Sorted(slices.Values(c.entries[i].values))
+		sorted := slices.Sorted(slices.Values(values[c.entries[i].value]))
 		c.entries[i].median = (sorted[(rounds-1)/2] + sorted[rounds/2]) / 2
 	}
 	c.rank()
@@ -327,5 +384,30 @@ func TestSimulation(t *testing.T) {
 				t.Errorf("a method twice as fast as %d others is found in %d of %d runs, want 95 %%", methods-1, leads, trials)
 			}
 		})
+	}
+}
+
+// A failed round on one side shifts no other: two equal methods under drift stay equal.
+func TestStandingsPairByRound(t *testing.T) {
+	var text strings.Builder
+	for round := range 8 {
+		v := math.Pow(1.06, float64(round))
+		fmt.Fprintf(&text, "# round %d: seed=1\n", round+1)
+		for i, method := range []string{"mmap", "pread"} {
+			if round > 0 || i > 0 {
+				fmt.Fprintf(&text, "BenchmarkRead/method=%s 1 %v ns/op\n", method, 1e6*v*(1+0.001*float64((round+i)%3)))
+			}
+		}
+	}
+	r, err := summary.Read(summary.Input{Name: "drift", Reader: strings.NewReader(text.String())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Standings(r, "*", "sec/op", Options{Series: "/method"})
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d standings, %v", len(all), err)
+	}
+	if s := all[0]; s.Leads || s.Lead.N != 7 || s.Lead.Beyond() {
+		t.Errorf("%s leads with %+v, want nothing told apart over 7 rounds", s.Best.Name, s.Lead)
 	}
 }
