@@ -253,6 +253,10 @@ func TestInChromium(t *testing.T) {
 			b.want(`document.querySelector("[data-param=block]").ariaSort`, "descending")
 			b.want(`document.querySelector("[data-param=what]").getClientRects().length`, "0") // none has it
 		}},
+		{"an address that somebody types", "#text=read+write%20unix", func(b *browser) {
+			b.want(`document.querySelector("#cells input[type=search], main input[type=search]").value`, "read+write unix")
+			b.want(counted, "0 of 7 cells")
+		}},
 		{"an address that changes", "#method=mmap", func(b *browser) {
 			b.eval(changes)
 			b.eval(`location.hash = "text=ceiling&units=sec/op"`)

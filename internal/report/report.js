@@ -50,7 +50,8 @@
 
 	const read = () => {
 		state = fresh();
-		for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
+		// A plus is no space in an address that somebody types: method=read+write.
+		for (const [name, value] of new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"))) {
 			if (name === "text") {
 				state.text = value;
 			} else if (name === "units") {
