@@ -47,7 +47,7 @@ func ReadFiles(paths ...string) (*Results, error) {
 //
 // Every error is ErrInput.
 func Read(inputs ...Input) (*Results, error) {
-	r := &Results{orig: map[string]string{}}
+	r := &Results{orig: map[string]string{}, byName: map[string][]*group{}}
 	proj, err := new(benchproc.ProjectionParser).Parse(".config,.file", nil)
 	if err != nil {
 		return nil, err
@@ -97,6 +97,8 @@ func Read(inputs ...Input) (*Results, error) {
 					g.first.ConfigIndex("") // makes its index now: nothing changes Results later
 					byName[string(rec.Name)] = g
 					r.groups = append(r.groups, g)
+					base := string(rec.Name.Base())
+					r.byName[base] = append(r.byName[base], g)
 					r.addConfig(rec)
 				}
 				if err := r.addValues(g, rec, turn{int32(file), side.roundOf(line)}, cut && lines > 0); err != nil {

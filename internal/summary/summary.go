@@ -108,7 +108,8 @@ type Results struct {
 	Made     []string                 // "# iopath …" lines, each once: what a command says of how it went about it
 
 	groups []*group
-	orig   map[string]string // tidied unit → unit as first written
+	byName map[string][]*group // by the name without keys
+	orig   map[string]string   // tidied unit → unit as first written
 }
 
 // A group holds the lines that agree in name and configuration, so that a
@@ -188,11 +189,14 @@ func (r *Results) Cells(filter string, keys ...string) ([]*Cell, error) {
 	}
 	var cells []*Cell
 	byID := map[string]*Cell{}
-	for _, g := range r.groups {
+	asksUnits := strings.Contains(filter, ".unit")
+	for _, g := range r.candidates(filter) {
 		res := *g.first
-		res.Values = make([]benchfmt.Value, len(g.columns))
-		for i, col := range g.columns {
-			res.Values[i] = benchfmt.Value{Unit: col.unit, OrigUnit: r.orig[col.unit]}
+		res.Values = nil
+		if asksUnits {
+			for _, col := range g.columns {
+				res.Values = append(res.Values, benchfmt.Value{Unit: col.unit, OrigUnit: r.orig[col.unit]})
+			}
 		}
 		match, err := f.Match(&res)
 		if err != nil || !match.Any() {
@@ -212,7 +216,7 @@ func (r *Results) Cells(filter string, keys ...string) ([]*Cell, error) {
 			c.known = nil
 		}
 		for i, col := range g.columns {
-			if !match.Test(i) || len(col.values) == 0 {
+			if asksUnits && !match.Test(i) || len(col.values) == 0 {
 				continue
 			}
 			if have, ok := c.values[col.unit]; ok {
@@ -226,6 +230,19 @@ func (r *Results) Cells(filter string, keys ...string) ([]*Cell, error) {
 	}
 	return cells, nil
 }
+
+// candidates are the groups that a filter may keep: of one that begins with a
+// .name, and has no alternatives, those of this name.
+func (r *Results) candidates(filter string) []*group {
+	name, isName := strings.CutPrefix(strings.TrimSpace(filter), ".name:")
+	name, _, _ = strings.Cut(name, " ")
+	if !isName || !plainName.MatchString(name) || strings.Contains(filter, "OR") {
+		return r.groups
+	}
+	return r.byName[name]
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 
 // KeyValues returns the values that a key has anywhere in the input, sorted;
 // "" is among them where a result lacks the key.
@@ -313,7 +330,8 @@ func OpUnit(unit string) string {
 
 // Paired returns the measurements of a unit that two cells have of the same round of
 // the same file, in the order of the first cell's: what disturbs a round disturbs
-// both. Where a round is missing on one side, neither has it.
+// both. Where a round is missing on one side, neither has it. The caller must not
+// change them.
 func Paired(a, b *Cell, unit string) (of, and []float64) {
 	return paired(a, b, unit, func(t turn) turn { return t })
 }
@@ -325,6 +343,9 @@ func PairedRuns(a, b *Cell, unit string) (of, and []float64) {
 }
 
 func paired(a, b *Cell, unit string, at func(turn) turn) (of, and []float64) {
+	if mine := a.turnsOf(unit); slices.EqualFunc(mine, b.turnsOf(unit), func(x, y turn) bool { return at(x) == at(y) }) {
+		return a.Values(unit), b.Values(unit) // as it is where nothing failed
+	}
 	others := map[turn][]float64{}
 	theirs, turns := b.Values(unit), b.turnsOf(unit)
 	for i := range min(len(theirs), len(turns)) {
