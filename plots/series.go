@@ -96,6 +96,7 @@ type stackPage struct {
 // axis.
 type stackPanel struct {
 	label string
+	scale float64 // tidied units in one unit of the axis
 	lines [][]stackPoint
 	axis  yAxis
 }
@@ -104,6 +105,7 @@ type stackPoint struct {
 	x, y, lo, hi float64
 	interval     bool
 	n            int
+	raw          []float64 // where there are few x
 }
 
 // sheet implements [Drawing].
@@ -181,7 +183,7 @@ func (s Stack) collect(results *summary.Results) (*stackPage, error) {
 	if slices.ContainsFunc(d.series[0].points, func(p point) bool { return p.fig.N > 1 }) {
 		p.desc += "\nLines: medians over the rounds"
 		if p.xs != nil {
-			p.desc += fmt.Sprintf("; bars: 95 %% intervals, where n is %d or more", summary.MinSamples)
+			p.desc += fmt.Sprintf("; bars: 95 %% intervals, where n is %d or more; faint: the measurements", summary.MinSamples)
 		}
 		p.desc += "."
 	}
@@ -232,7 +234,14 @@ func (p *stackPage) panel(of Panel, cells []*summary.Cell, label func(*summary.C
 		}
 		x, _ := p.place(c.Key(p.X))
 		i := slices.Index(p.names, label(c))
-		drawn.lines[i] = append(drawn.lines[i], stackPoint{x, f.Value, f.Lo, f.Hi, f.Interval, f.N})
+		at := stackPoint{x: x, y: f.Value, lo: f.Lo, hi: f.Hi, interval: f.Interval, n: f.N}
+		if p.xs != nil && !of.PerSecond {
+			at.raw = point{raw: c.Values(unit)}.drawn()
+			for _, v := range at.raw {
+				low, high = min(low, v), max(high, v)
+			}
+		}
+		drawn.lines[i] = append(drawn.lines[i], at)
 		low, high = min(low, f.Value), max(high, f.Value)
 		if f.Interval && p.xs != nil {
 			low, high = min(low, f.Lo), max(high, f.Hi)
@@ -240,7 +249,7 @@ func (p *stackPage) panel(of Panel, cells []*summary.Cell, label func(*summary.C
 		ok = true
 	}
 	scale, axisUnit := stackUnit(unit, of.PerSecond, high)
-	drawn.label = of.Label + axisUnit
+	drawn.label, drawn.scale = of.Label+axisUnit, scale
 	for _, line := range drawn.lines {
 		slices.SortFunc(line, func(a, b stackPoint) int { return cmp.Compare(a.x, b.x) })
 		for i := range line {
@@ -396,6 +405,16 @@ func (p *stackPage) lines(c draw.Canvas, panel stackPanel, box vg.Rectangle, las
 			c.StrokeLines(p.styles[i].line(), pts)
 		}
 		for k, at := range line {
+			pale := colors[p.styles[i].color]
+			pale.A = 0x60
+			c.SetColor(pale)
+			for _, v := range at.raw {
+				var dot vg.Path
+				dot.Move(vg.Point{X: pts[k].X + 1, Y: yAt(v / panel.scale)})
+				dot.Arc(vg.Point{X: pts[k].X, Y: yAt(v / panel.scale)}, 1, 0, 2*math.Pi)
+				dot.Close()
+				c.Fill(dot)
+			}
 			if at.interval && p.xs != nil {
 				bar := draw.LineStyle{Color: colors[p.styles[i].color], Width: 0.9}
 				c.StrokeLine2(bar, pts[k].X, yAt(at.lo), pts[k].X, yAt(at.hi))

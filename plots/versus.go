@@ -13,6 +13,7 @@ import (
 
 	"iopath/internal/suite"
 	"iopath/internal/summary"
+	"iopath/internal/verdict"
 )
 
 // Versus has a row for each series, with its throughput in two states on one log axis,
@@ -69,16 +70,9 @@ type versusRow struct {
 	name   string
 	style  style
 	states [2]*point
+	slower *verdict.Ratio // how many times the first state is faster, round by round
+	cells  [2]*summary.Cell
 	beside *summary.Figure
-}
-
-// slower is how many times.
-func (r versusRow) slower() (float64, bool) {
-	if r.states[0] == nil || r.states[1] == nil || r.states[1].fig.Value <= 0 {
-		return 0, false
-	}
-	times := r.states[0].fig.Value / r.states[1].fig.Value
-	return times, times <= extreme
 }
 
 // sheet implements [Drawing].
@@ -127,7 +121,7 @@ func (v Versus) collect(results *summary.Results) (*versusPage, error) {
 	if left != "" {
 		p.note("%s", left)
 	}
-	p.caption = caption(results, p.data, cells)
+	p.caption = caption(results, p.data, cells) + " ×: geometric means of the ratios of the same round, with 95 % intervals."
 	return p, nil
 }
 
@@ -147,9 +141,18 @@ func (p *versusPage) addRows(cells []*summary.Cell, unit string, styles map[stri
 			p.rows = append(p.rows, versusRow{name: name, style: styles[c.Key(p.Versus.Series)]})
 		}
 		fig, _ := c.Figure(unit)
-		p.rows[i].states[p.state(c)] = &point{p.state(c), fig, c.Values(unit)}
+		p.rows[i].states[p.state(c)], p.rows[i].cells[p.state(c)] = &point{p.state(c), fig, c.Values(unit)}, c
 		if beside, ok := c.Figure(besideUnit); ok && p.state(c) == 1 {
 			p.rows[i].beside, p.beside = &beside, true
+		}
+	}
+	for i, row := range p.rows {
+		if row.cells[0] == nil || row.cells[1] == nil {
+			continue
+		}
+		first, second := summary.Paired(row.cells[0], row.cells[1], unit)
+		if r, ok := verdict.Paired(first, second, summary.Confidence); ok && r.Value <= extreme {
+			p.rows[i].slower = &r
 		}
 	}
 	at := func(r versusRow, state int) float64 {
@@ -197,8 +200,8 @@ func (p *versusPage) points() [][]string {
 			if pt.fig.Interval {
 				lo, hi = number(pt.fig.Lo/p.yScale), number(pt.fig.Hi/p.yScale)
 			}
-			if times, ok := row.slower(); ok && state == 1 {
-				slower = number(times)
+			if row.slower != nil && state == 1 {
+				slower = number(row.slower.Value)
 			}
 			if row.beside != nil && state == 1 {
 				beside = number(row.beside.Value)
@@ -219,8 +222,8 @@ func (p *versusPage) grid() *grid {
 	for _, row := range p.rows {
 		g.names = append(g.names, row.name)
 		text := "–"
-		if times, ok := row.slower(); ok {
-			text = plain(round3(times)) + " ×"
+		if row.slower != nil {
+			text = strings.TrimSpace(row.slower.Times() + " × " + row.slower.Bounds())
 		}
 		slower = append(slower, text)
 		text = "–"

@@ -104,7 +104,7 @@ func familyOf(method string) string { return cmp.Or(families[method].name, metho
 
 // goAPI are Go's own, which a map leaves out and advice does not.
 var goAPI = suite.Aside{
-	Why:     "Go's own API, whose price has a chart",
+	Why:     "Go's own API",
 	Methods: strings.Fields("os.File ReadAt bufio os.ReadFile exp.mmap io.Copy io.CopyBuffer net.http heap"),
 }
 
