@@ -85,7 +85,7 @@ func (o *plotOptions) do(c *cli.Command, stdout io.Writer) error {
 			return err
 		}
 	}
-	paths, err := drawings.Draw(results, o.out, strings.Split(o.format, ",")...)
+	paths, err := drawings.Draw(results, o.out, strings.FieldsFunc(o.format, func(c rune) bool { return c == ',' || c == ' ' })...)
 	for _, path := range paths {
 		fmt.Fprintln(stdout, path)
 	}

@@ -55,3 +55,19 @@ func TestPlotFlags(t *testing.T) {
 		}
 	}
 }
+
+// Formats may stand apart.
+func TestPlotFormats(t *testing.T) {
+	dir := runOf(t, "run")
+	status, stdout, stderr := iopath(t, "plot", "-format", "csv, svg", "-unit", "B/s", "-out", t.TempDir(), dir)
+	if status != 0 || strings.Count(stdout, "\n") != 2 {
+		t.Errorf("plot -format 'csv, svg': status %d, %q, %s; want two files", status, stdout, stderr)
+	}
+	nan := filepath.Join(t.TempDir(), "nan.txt")
+	writeText(t, nan, "BenchmarkX/method=a 1 NaN ns/op\n")
+	for _, args := range [][]string{{"plot", nan}, {"advise", nan}, {"table", nan}, {"report", "-out", t.TempDir(), nan}} {
+		if status, _, stderr := iopath(t, args...); status != exitUsage || !strings.Contains(stderr, "no result has a finite figure") {
+			t.Errorf("%s of NaN: status %d, %q; want %d and why", args[0], status, stderr, exitUsage)
+		}
+	}
+}

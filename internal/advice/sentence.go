@@ -26,7 +26,11 @@ func (a Advice) sentence() string {
 			text += fmt.Sprintf("; %s %s %s", a.Next, a.takes(a.NextGain), a.NextGain.Bounds())
 		}
 	case a.Best == a.Baseline:
-		text += fmt.Sprintf("%s; no method here %s (the next, %s, %s %s)", a.Best, a.less(), a.Against, a.takes(a.Gain), a.Gain.Bounds())
+		next := "the next"
+		if len(a.Tied) > 0 {
+			next = "the first that is told apart"
+		}
+		text += fmt.Sprintf("%s; no method here %s (%s, %s, %s %s)", a.Best, a.less(), next, a.Against, a.takes(a.Gain), a.Gain.Bounds())
 	case a.Measure == Throughput:
 		text += fmt.Sprintf("%s is %s times as fast as %s %s", a.Best, a.Gain.Times(), a.Against, a.Gain.Bounds())
 	default:

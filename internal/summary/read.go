@@ -122,6 +122,11 @@ func Read(inputs ...Input) (*Results, error) {
 		}
 		return nil, Errorf("read %s: %s (a result line is like BenchmarkName 1 5 ns/op; go test -bench prints them)", strings.Join(names, ", "), why)
 	}
+	if !slices.ContainsFunc(r.groups, func(g *group) bool {
+		return slices.ContainsFunc(g.columns, func(c column) bool { return len(c.values) > 0 })
+	}) {
+		return nil, Errorf("read %s: no result has a finite figure (see what printed NaN or Inf)", strings.Join(names, ", "))
+	}
 	r.Units = reader.Units()
 	return r, nil
 }
