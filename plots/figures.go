@@ -67,9 +67,9 @@ func (c Chart) ratios(cells []*summary.Cell) (all []figure) {
 	partners := map[string]*summary.Cell{}
 	identity := func(cell *summary.Cell, value string) string {
 		rest := slices.DeleteFunc(cell.Keys(), func(p summary.Pair) bool { return "/"+p.Key == c.Ratio.Key })
-		file := cell.Key(".file")
-		if c.Ratio.Key == ".file" {
-			file = ""
+		file := ""
+		if c.X == ".file" || c.Series == ".file" { // else a cell may be of several
+			file = cell.Key(".file")
 		}
 		return strings.Join([]string{cell.Key(".name"), fmt.Sprint(rest), file, value}, "\x00")
 	}

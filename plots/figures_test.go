@@ -135,3 +135,67 @@ func TestAcross(t *testing.T) {
 		t.Errorf("without a quantile: %v, want ErrNoData", err)
 	}
 }
+
+// Other consumers do other work: they are left out where the usual one is there, and
+// drawn where they are all there is.
+func TestUsual(t *testing.T) {
+	const sum, touch = "R/block=4KiB/method=m", "R/consume=touch/block=4KiB/method=m"
+	c := Chart{Headline: Headline{Name: "c", Title: "What?"}, X: "/block", Series: "/method", Unit: "calls/op", Usual: true}
+	both, only := resultLines(6, "5 calls/op", sum)+resultLines(6, "7 calls/op", touch), resultLines(6, "7 calls/op", touch)
+	for _, tt := range []struct {
+		name, text string
+		usual      bool
+		want       []string
+		not        string
+	}{
+		{"both", both, true, []string{"m\t4KiB\t5\t", "note: Not drawn: consume=touch."}, "\t7\t"},
+		{"the other alone", only, true, []string{"m\t4KiB\t7\t"}, "Not drawn"},
+		{"both asked for", both, false, []string{"m\t4KiB\t5\t", "m consume=touch\t4KiB\t7\t"}, "Not drawn"},
+	} {
+		c.Usual = tt.usual
+		s, err := c.sheet(read(t, tt.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(s.text(), want) {
+				t.Errorf("%s: the chart has\n%swant %q in it", tt.name, s.text(), want)
+			}
+		}
+		if strings.Contains(s.text(), tt.not) {
+			t.Errorf("%s: the chart has\n%swant no %q in it", tt.name, s.text(), tt.not)
+		}
+	}
+}
+
+// Of two files, a method that one lacks is divided where both have been measured.
+func TestRatioOfSeveralFiles(t *testing.T) {
+	one := resultLines(6, "300 ns/op", "R/block=4KiB/method=a")
+	two := resultLines(6, "400 ns/op", "R/block=4KiB/method=a") + resultLines(6, "200 ns/op", "R/block=4KiB/method=b")
+	r, err := summary.Read(summary.Input{Name: "one", Reader: strings.NewReader(one)}, summary.Input{Name: "two", Reader: strings.NewReader(two)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Chart{Headline: Headline{Name: "c"}, X: "/block", Series: "/method", Unit: "ns/op", Ratio: &Ratio{Key: "/method", Of: [][2]string{{"a", "b"}}}}
+	s, err := c.sheet(r)
+	if err != nil || !strings.Contains(s.text(), "a ÷ b\t4KiB\t2\t2\t2\t6") {
+		t.Errorf("the ratio is %v, %v, want 2 over the 6 rounds of the second file", s, err)
+	}
+}
+
+// Series that would look alike in grey get looks of their own, the first keeps its.
+func TestDistinguish(t *testing.T) {
+	list := []series{{name: "a", style: style{blue, box, solid}}, {name: "a x=1", style: style{blue, box, solid}}, {name: "b", style: style{vermil, box, solid}}}
+	distinguish(list)
+	if list[0].style != (style{blue, box, solid}) {
+		t.Errorf("the first is %v, want it as it was", list[0].style)
+	}
+	seen := map[[2]int]string{}
+	for _, s := range list {
+		look := [2]int{s.style.shape, s.style.dash}
+		if other := seen[look]; other != "" {
+			t.Errorf("%s and %s look alike in grey", s.name, other)
+		}
+		seen[look] = s.name
+	}
+}

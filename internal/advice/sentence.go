@@ -105,8 +105,9 @@ const mostFindings = 8
 
 // Findings returns the sentences that a report begins with: of each section the
 // one with the greatest proven difference, by the lower bound, if possible without
-// a note to it; winners first, and the greatest first. Reads, which any program does, are always among
-// them. At the end stand the sequential reads where no difference is shown.
+// a note to it; winners first, and the greatest first. Reads, which any program
+// does, are always among them. At the end stand the sequential reads where no
+// difference is shown.
 func Findings(advice []Advice) []string {
 	var best []Advice
 	for _, a := range advice {
