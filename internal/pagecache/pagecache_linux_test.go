@@ -55,14 +55,21 @@ func TestEvictAndLoad(t *testing.T) {
 		if size > 0 && resident(t, f).Warm() == nil {
 			t.Errorf("size %d: an evicted file counts as warm", size)
 		}
-		if err := Load(f); err != nil {
-			t.Fatal(err)
+		var r Residency
+		want := pages(int64(size))
+		// Some virtual machines page out at once what nobody maps.
+		for range 5 {
+			if err := Load(f); err != nil {
+				t.Fatal(err)
+			}
+			if r = resident(t, f); r.Pages == want {
+				break
+			}
 		}
-		r := resident(t, f)
 		if r.Warm() != nil {
 			t.Errorf("size %d: after Load: %v", size, r.Warm())
 		}
-		if want := pages(int64(size)); r.Pages != want || r.Total != want {
+		if r.Pages != want || r.Total != want {
 			t.Errorf("size %d: resident %d of %d pages, want %d of %d", size, r.Pages, r.Total, want, want)
 		}
 		if size > 0 && r.Cold() == nil {
