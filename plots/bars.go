@@ -383,7 +383,7 @@ func dots(c draw.Canvas, col color.Color, raw []float64, at func(float64) vg.Len
 }
 
 // A grid has a row for each series: its name, a place on an axis of values that all
-// share, and columns of text. Bars and Versus draw into it.
+// share, and columns of text. Bars, Versus and Effects draw into it.
 type grid struct {
 	names   []string
 	axis    yAxis
@@ -392,6 +392,10 @@ type grid struct {
 	pitch   vg.Length
 	columns [][]string // a heading, and a text for each row
 	legend  vg.Length  // the width of what comes above the axis
+	most    int        // characters of a name that are shown, 0 for rowName
+
+	// under draws what lies below the lines of the axis, nil for nothing.
+	under func(c draw.Canvas, box vg.Rectangle, at func(float64) vg.Length, mid func(int) vg.Length)
 }
 
 // Measures in points.
@@ -399,13 +403,15 @@ const (
 	gridTop   = 20  // for the legend and the headings of the columns
 	gridAxis  = 260 // the least width of the axis
 	columnGap = 14
-	rowName   = 60 // most characters of a row's name
+	rowName   = 60 // most characters of a row's name, unless the grid says more
 )
+
+func (g *grid) shown(name string) string { return shortenTo(sizeLabel(name), cmp.Or(g.most, rowName)) }
 
 func (g *grid) left() (width vg.Length) {
 	f := face(10, false)
 	for _, name := range g.names {
-		width = max(width, f.Width(shortenTo(sizeLabel(name), rowName)))
+		width = max(width, f.Width(g.shown(name)))
 	}
 	return width + 8
 }
@@ -443,10 +449,13 @@ func (g *grid) draw(c draw.Canvas, r vg.Rectangle) (at func(float64) vg.Length, 
 	at = func(v float64) vg.Length {
 		return box.Min.X + vg.Length((g.axis.at(v/g.scale)-g.axis.min)/(g.axis.max-g.axis.min))*(box.Max.X-box.Min.X)
 	}
+	if g.under != nil {
+		g.under(c, box, at, mid)
+	}
 	valueAxis(c, g.axis, box, g.label)
 	names, small := face(10, false), face(9, false)
 	for i, name := range g.names {
-		name = shortenTo(sizeLabel(name), rowName)
+		name = g.shown(name)
 		c.SetColor(ink)
 		c.FillString(names, vg.Point{X: box.Min.X - 8 - names.Width(name), Y: mid(i) - 3.5}, name)
 	}
