@@ -12,6 +12,10 @@
 //   - A [Versus] has a row for each series, in two states on one axis.
 //   - A [Stack] has several quantities one below the other over one x axis.
 //   - [Winners] has a field for each workload, with the series that wins there.
+//   - [Effects] has a row for each comparison of two commits.
+//   - [Power] has a line for each rule of comparing, by how often it finds a slowdown.
+//
+// The last two are given their figures, and take nothing from results.
 //
 // [Spine] lists the suite's own, and [Trends] and [Ratios] those of several runs. Each point is a median with its 95 % interval
 // over the raw measurements, which stay visible. What was not measured is not
@@ -73,7 +77,8 @@ func Formats() (usual, others []string) {
 
 // Draw draws those for which there is data into outDir, as Name.FORMAT for each
 // format, and returns the paths of the files in the order of the drawings. It
-// makes outDir if need be; a file appears whole or not at all.
+// makes outDir if need be; a file appears whole or not at all. The results may be nil
+// where no drawing takes anything from them.
 //
 // The error is ErrNoData where none has data, and summary.ErrInput for a filter,
 // key or format that is none.
@@ -86,6 +91,9 @@ func (ds Drawings) Draw(results *summary.Results, outDir string, formats ...stri
 		if all := slices.Concat(usual, others); !slices.Contains(all, f) {
 			return nil, summary.Errorf("draw charts: unknown format %q (take %s)", f, strings.Join(all, ", "))
 		}
+	}
+	if results == nil { // some drawings need none
+		results = &summary.Results{}
 	}
 	if len(ds) == 1 { // its own error says more
 		if _, err := ds[0].sheet(results); err != nil {
@@ -115,6 +123,16 @@ func (ds Drawings) Draw(results *summary.Results, outDir string, formats ...stri
 		return all, fmt.Errorf("%w; and %d more charts are not drawn", errs[0], n)
 	}
 	if len(all) == 0 {
+		own := func(d Drawing) bool {
+			switch d.(type) {
+			case Effects, Power:
+				return false
+			}
+			return true
+		}
+		if !slices.ContainsFunc(ds, own) {
+			return nil, noData("draw charts: no comparison has anything to draw")
+		}
 		if c, ok := ds[0].(Chart); ok && c.ratioKey() == ".file" {
 			return nil, noData("draw charts: the two runs have no cell in common (name runs of the same workloads)")
 		}
