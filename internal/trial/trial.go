@@ -38,6 +38,10 @@ type Run struct {
 	// Round returns the processes of round k, counted from 1, in the order in
 	// which they are to run. Their standard output is what is kept.
 	Round func(k int, rng *rand.Rand) ([]*exec.Cmd, error)
+	// Keep, where it is not nil, makes of what the processes of round k printed the
+	// lines that are kept of it. Then a process that fails is for Keep to judge;
+	// without it, all that was printed is kept, and a failure ends the run.
+	Keep func(k int, ran []Ran) ([]byte, error)
 	// Results is how many result lines a round is expected to print.
 	Results int
 	// Ended, where it is not nil, is told what round k printed. It returns lines
@@ -57,6 +61,12 @@ type Run struct {
 	// Progress gets the progress: a bar with the time left where it is a
 	// terminal, a line a round where it is not.
 	Progress *os.File
+}
+
+// Ran is a process that has ended.
+type Ran struct {
+	Printed []byte
+	Err     error // that it failed, with what it complained of; nil: it did not
 }
 
 // A Result says how a run went.
@@ -168,18 +178,33 @@ func (r Run) round(ctx context.Context, k int, progress *progress) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	var lines bytes.Buffer
+	var (
+		lines bytes.Buffer
+		ran   []Ran
+	)
 	for _, cmd := range cmds {
-		if err := run(ctx, cmd, io.MultiWriter(&lines, progress)); err != nil {
+		var printed bytes.Buffer
+		err := Process(ctx, cmd, io.MultiWriter(&printed, progress))
+		if err != nil && r.Keep == nil {
 			return nil, err
 		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		lines.Write(printed.Bytes())
+		ran = append(ran, Ran{printed.Bytes(), err})
+	}
+	if r.Keep != nil {
+		return r.Keep(k, ran)
 	}
 	return lines.Bytes(), nil
 }
 
-// run runs one process to its end, or kills it and its children when the
-// context is cancelled.
-func run(ctx context.Context, cmd *exec.Cmd, out io.Writer) error {
+// Process runs one process to its end, or kills it and its children when the context
+// is cancelled. out gets what it prints; what it complains of is in the error.
+//
+// The caller has locked its thread: the process is killed when that ends.
+func Process(ctx context.Context, cmd *exec.Cmd, out io.Writer) error {
 	var complaint bytes.Buffer
 	cmd.Stdout = out
 	cmd.Stderr = &complaint
