@@ -250,6 +250,7 @@ func (s *Session) with(c Cell, timed bool, do func(*task) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
+	t.Job = slowed(c, t.Job)
 	if timed && !t.idiomatic {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // see alone
 		time.Sleep(settle)
