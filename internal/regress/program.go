@@ -1,0 +1,208 @@
+package regress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"iopath/internal/summary"
+)
+
+// A GoBench says which benchmarks of a Go package are measured, and how.
+type GoBench struct {
+	Pkg       string   // one, as go test has it
+	Bench     string   // regular expression, as of go test -bench
+	BenchTime string   // of each cell in a round, as of go test -benchtime
+	Tags      string   // build tags
+	Args      []string // for the test binary
+	Uncounted []string // further ones by which it counts nothing; nil: it knows none
+	Env       []string // for the test binary
+	// Narrow returns further arguments with which the binary prepares no more than one
+	// cell needs; nil: it knows none.
+	Narrow func(cell string) []string
+}
+
+// A Tree is the source at a commit. It must be closed.
+type Tree struct {
+	Dir     string // in it, where we are in ours
+	Version string // the commit, with -dirty for a work tree that has changes
+	remove  func() error
+}
+
+// Close removes the worktree, where one was made.
+func (t *Tree) Close() error { return t.remove() }
+
+// Checkout returns the source at a commit, in a worktree that is made below dir; "" is
+// the work tree as it is. The error is summary.ErrInput where there is no such commit.
+func Checkout(ctx context.Context, dir, ref string) (*Tree, error) {
+	top, err := git(ctx, ".", "rev-parse", "--show-toplevel")
+	if err != nil {
+		return nil, summary.Errorf("find the repository: %w (run this inside a git checkout, or give commands with -base-cmd and -head-cmd)", err)
+	}
+	prefix, err := git(ctx, ".", "rev-parse", "--show-prefix")
+	if err != nil {
+		return nil, err
+	}
+	if ref == "" {
+		version, err := git(ctx, ".", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+		if err != nil {
+			return nil, fmt.Errorf("name the work tree's commit: %w", err)
+		}
+		return &Tree{Dir: ".", Version: version, remove: func() error { return nil }}, nil
+	}
+	if strings.HasPrefix(ref, "-") {
+		return nil, summary.Errorf("commit %q: not a name (it begins with a dash)", ref)
+	}
+	commit, err := git(ctx, ".", "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
+	if err != nil {
+		return nil, summary.Errorf("commit %q is unknown here (name a branch, a tag or a hash; fetch it first)", ref)
+	}
+	place := filepath.Join(dir, "tree-"+commit[:12])
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(place); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		place = filepath.Join(dir, fmt.Sprintf("tree-%s-%d", commit[:12], n))
+	}
+	remove := func() error {
+		// Also where the context was cancelled.
+		_, err := git(context.Background(), top, "worktree", "remove", "--force", place)
+		if err != nil {
+			os.RemoveAll(place)
+			_, err = git(context.Background(), top, "worktree", "prune")
+		}
+		return err
+	}
+	if _, err := git(ctx, top, "worktree", "add", "--quiet", "--detach", place, commit); err != nil {
+		remove()
+		return nil, fmt.Errorf("check out %s: %w", ref, err)
+	}
+	return &Tree{Dir: filepath.Join(place, prefix), Version: commit[:12], remove: remove}, nil
+}
+
+// Build builds the benchmarks at a tree into the file binary, runs each of them once
+// to learn their names, and returns them as a program.
+//
+// The error is summary.ErrInput where the package does not build or has no benchmark.
+func (b GoBench) Build(ctx context.Context, t *Tree, binary string) (*Program, error) {
+	args := []string{"test", "-c", "-trimpath", "-o", binary}
+	if b.Tags != "" {
+		args = append(args, "-tags", b.Tags)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, b.Pkg)...)
+	cmd.Dir = t.Dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, summary.Errorf("build %s at %s: %s (mend it, or name another -pkg)", b.Pkg, t.Version, buildError(out, err))
+	}
+	if _, err := os.Stat(binary); err != nil {
+		return nil, summary.Errorf("build %s at %s: it has no test files (name the package of the benchmarks with -pkg)", b.Pkg, t.Version)
+	}
+	dir, err := packageDir(ctx, t.Dir, b.Pkg)
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{Version: t.Version}
+	run := func(bench, time string, more []string) *exec.Cmd {
+		cmd := exec.Command(binary, "-test.run=^$", "-test.bench="+bench, "-test.benchtime="+time, "-test.benchmem")
+		cmd.Args = slices.Concat(cmd.Args, b.Args, more)
+		cmd.Dir = dir // as go test has it
+		cmd.Env = append(os.Environ(), b.Env...)
+		return cmd
+	}
+	if err := p.discover(ctx, run(b.Bench, "1x", nil)); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, summary.Errorf("run the benchmarks of %s at %s: %s", b.Pkg, t.Version, oneLine(err.Error()))
+	}
+	if len(p.Cells) == 0 && len(p.Failed) == 0 {
+		return nil, summary.Errorf("run the benchmarks of %s at %s: none matches -bench %q", b.Pkg, t.Version, b.Bench)
+	}
+	p.Command = func(cell string) *exec.Cmd {
+		more := b.Uncounted
+		if b.Narrow != nil {
+			more = slices.Concat(more, b.Narrow(cell))
+		}
+		return run(Pattern(cell), b.BenchTime, more)
+	}
+	if b.Uncounted != nil {
+		p.Count = func() *exec.Cmd { return run(b.Bench, "1x", nil) }
+	}
+	return p, nil
+}
+
+// Pattern is the regular expression of go test -bench that a cell alone matches.
+func Pattern(cell string) string {
+	parts := strings.Split(cell, "/")
+	for i, part := range parts {
+		if i == 0 {
+			part = "Benchmark" + part
+		}
+		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
+	}
+	return strings.Join(parts, "/")
+}
+
+// Command is a command line, handed to the shell, that prints results.
+func Command(line, side string) *Program {
+	return &Program{Command: func(string) *exec.Cmd {
+		cmd := exec.Command("sh", "-c", line)
+		cmd.Env = append(os.Environ(), "IOPATH_SIDE="+side)
+		return cmd
+	}}
+}
+
+// Measures reports whether the package's benchmarks are measured by another package,
+// directly or not.
+func Measures(ctx context.Context, t *Tree, pkg, by string) bool {
+	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-test", pkg)
+	cmd.Dir = t.Dir
+	out, err := cmd.Output()
+	return err == nil && slices.Contains(strings.Fields(string(out)), by)
+}
+
+func packageDir(ctx context.Context, dir, pkg string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", pkg)
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		return "", summary.Errorf("find package %s: %w", pkg, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// buildError is what the compiler said first.
+func buildError(out []byte, err error) string {
+	for line := range strings.Lines(string(out)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' && !strings.HasPrefix(line, "go: downloading") {
+			return line
+		}
+	}
+	return err.Error()
+}
+
+// git runs one git command in a directory.
+func git(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Dir = dir
+	// In a git hook these name the hook's repository in place of dir's.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		key, _, _ := strings.Cut(kv, "=")
+		return key == "GIT_DIR" || key == "GIT_WORK_TREE" || key == "GIT_INDEX_FILE"
+	})
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
+		err = errors.New(oneLine(string(exit.Stderr)))
+	}
+	return strings.TrimSpace(string(out)), err
+}
