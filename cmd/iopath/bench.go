@@ -8,11 +8,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -30,20 +28,18 @@ import (
 // benchOptions are the flags of iopath bench beside those of the matrix.
 type benchOptions struct {
 	bench.Options
-	machine, run, results string
-	rounds                roundsFlag
-	precision             precisionFlag
-	time, settle          time.Duration
-	benchTime             string
-	seed                  uint64
-	json                  bool
+	place        runPlace
+	rounds       roundsFlag
+	precision    precisionFlag
+	time, settle time.Duration
+	benchTime    string
+	seed         uint64
+	json         bool
 }
 
 func (o *benchOptions) register(fs *flag.FlagSet) {
 	o.Options.Register(fs)
-	fs.StringVar(&o.results, "results", "results", "`directory` that runs land in, as MACHINE/RUN")
-	fs.StringVar(&o.machine, "machine", "", "`name` of this machine in the results (default: the host's)")
-	fs.StringVar(&o.run, "run", "", "`name` of the run (default: date, time and profile)")
+	o.place.register(fs)
 	fs.Var(&o.rounds, "rounds", "at most so many `rounds`, or auto: as many for each cell as its -precision takes (default: the profile's)")
 	fs.Var(&o.precision, "precision", "with -rounds auto, a cell is done when the 95 % interval of its median time is within ± this `share` (default: 3%)")
 	fs.DurationVar(&o.time, "time", 0, "start no round that would not end in this `time`, such as 4m (default: the profile's)")
@@ -70,9 +66,6 @@ func benchCommand(stdout, stderr io.Writer) *cli.Command {
 		},
 	}
 }
-
-// resultFile is where a run's directory keeps its results.
-func resultFile(run string) string { return filepath.Join(run, summary.ResultFile) }
 
 func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 	profile, err := bench.ProfileNamed(o.Profile)
@@ -108,7 +101,7 @@ func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 	if err := o.Options.Check(); err != nil {
 		return err
 	}
-	dir, out, err := o.create(profile)
+	dir, out, err := o.place.create(profile.Name)
 	if err != nil {
 		return err
 	}
@@ -116,9 +109,7 @@ func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 	res, closing, err := o.measure(ctx, out, stderr)
 	if res.Rounds == 0 {
 		// Nothing was measured: leave nothing behind.
-		os.RemoveAll(dir)
-		os.Remove(filepath.Dir(dir)) // where it is empty, like the next
-		os.Remove(o.results)
+		o.place.discard(dir)
 		if err == nil {
 			err = fmt.Errorf("%w: no round had ended, nothing is kept", errInterrupted)
 		}
@@ -140,39 +131,6 @@ func (o *benchOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 		return errNo
 	}
 	return nil
-}
-
-// create makes the run's directory, which must be new, and its result file.
-func (o *benchOptions) create(profile bench.Profile) (dir string, out *os.File, err error) {
-	run := o.run
-	if run == "" {
-		run = time.Now().Format("2006-01-02T15-04-05") + "-" + profile.Name
-	}
-	machine := host.MachineName(o.machine)
-	if run != filepath.Base(run) || run == "." || run == ".." || machine == "" {
-		return "", nil, usage("-run %q, -machine %q: not a name (take letters, digits, - and _)", run, o.machine)
-	}
-	dir = filepath.Join(o.results, machine, run)
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", nil, usage("make the run's directory: %w (choose another place with -results)", err)
-	}
-	err = os.Mkdir(dir, 0o755)
-	for again := 2; errors.Is(err, fs.ErrExist) && o.run == ""; again++ {
-		// Another run began in the same second.
-		dir = filepath.Join(o.results, machine, fmt.Sprintf("%s-%d", run, again))
-		err = os.Mkdir(dir, 0o755)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return "", nil, usage("run %s exists (choose another name with -run)", dir)
-	} else if err != nil {
-		return "", nil, usage("make the run's directory: %w (choose another place with -results)", err)
-	}
-	out, err = os.OpenFile(resultFile(dir), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		os.Remove(dir)
-		return "", nil, usage("make the result file: %w (choose another place with -results)", err)
-	}
-	return dir, out, nil
 }
 
 // measure makes the data files, writes the header, runs the rounds, and closes
@@ -203,7 +161,7 @@ func (o *benchOptions) measure(ctx context.Context, out *os.File, stderr io.Writ
 	if err := host.WriteConfig(&head, host.TestHeader("iopath/bench")); err != nil {
 		return res, "", err
 	}
-	if err := s.WriteHeader(&head, host.Options{Machine: o.machine}); err != nil {
+	if err := s.WriteHeader(&head, host.Options{Machine: o.place.machine}); err != nil {
 		return res, "", err
 	}
 	for _, skip := range skips {

@@ -27,20 +27,18 @@ import (
 // An experiment is measured by a command of its own, and lands beside the runs of
 // iopath bench.
 type experiment struct {
-	name                  string
-	machine, run, results string
-	json                  bool
+	name  string
+	place runPlace
+	json  bool
 }
 
 func (e *experiment) register(fs *flag.FlagSet) {
-	fs.StringVar(&e.results, "results", "results", "`directory` that runs land in, as MACHINE/RUN")
-	fs.StringVar(&e.machine, "machine", "", "`name` of this machine in the results (default: the host's)")
-	fs.StringVar(&e.run, "run", "", "`name` of the run (default: date, time and "+e.name+")")
+	e.place.register(fs)
 	fs.BoolVar(&e.json, "json", false, "print the table as JSON")
 }
 
 // host is what the machine cannot say itself.
-func (e *experiment) host() host.Options { return host.Options{Machine: e.machine} }
+func (e *experiment) host() host.Options { return host.Options{Machine: e.place.machine} }
 
 // measure makes the run's directory and has do write the results; it returns how many
 // there are. A run without any leaves nothing behind. Where no control group can be
@@ -52,8 +50,7 @@ func (e *experiment) measure(ctx context.Context, stderr io.Writer, do func(out 
 	} else if err != nil {
 		return "", err
 	}
-	place := benchOptions{machine: e.machine, run: e.run, results: e.results}
-	dir, out, err := place.create(bench.Profile{Name: e.name})
+	dir, out, err := e.place.create(e.name)
 	if err != nil {
 		return "", err
 	}
@@ -61,9 +58,7 @@ func (e *experiment) measure(ctx context.Context, stderr io.Writer, do func(out 
 	results, err := do(out)
 	err = errors.Join(err, out.Sync(), out.Close())
 	if results == 0 {
-		os.RemoveAll(dir)
-		os.Remove(filepath.Dir(dir)) // where it is empty, like the next
-		os.Remove(e.results)
+		e.place.discard(dir)
 		if interrupted := ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))); interrupted {
 			err = fmt.Errorf("%w: nothing was measured, nothing is kept", errInterrupted)
 		}

@@ -93,6 +93,8 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			crossoverCommand(stdout, stderr),
 			largerCommand(stdout, stderr),
 			pressureCommand(stdout, stderr),
+			regressCommand(stdout, stderr),
+			gateCommand(stdout, stderr),
 			methodsCommand(stdout),
 			doctorCommand(stdout),
 			roundCommand(stdin, stdout),
