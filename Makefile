@@ -7,6 +7,7 @@
 #   make report [RUN=DIR]          write README.md and report.html of the newest run or of DIR
 #   make advise [RUN=DIR]          which method for which workload, and why
 #   make compare OLD=DIR NEW=DIR   two runs, by benchstat
+#   make regress BASE=main         this work tree against a commit, in turn: is it slower?
 #   make doctor                    what this machine lets us measure
 #   make methods                   the methods, and README's table of them
 #   make crosscheck                iopath beside fio, loops in C and iperf3, at the same work
@@ -19,7 +20,7 @@ IOPATH := $(GO) run ./cmd/iopath
 # The newest run, if any.
 RUN    ?= $(patsubst %/bench.txt,%,$(firstword $(shell ls -t results/*/*/bench.txt 2>/dev/null)))
 
-.PHONY: bench test table plots report advise compare doctor methods crosscheck clean
+.PHONY: bench test table plots report advise compare regress doctor methods crosscheck clean
 
 bench:
 	$(IOPATH) bench $(ARGS)
@@ -45,6 +46,12 @@ compare:
 	@test -n "$(OLD)" -a -n "$(NEW)" || { echo "make compare: which runs? (make compare OLD=results/M/R1 NEW=results/M/R2)" >&2; exit 2; }
 	$(GO) tool benchstat -ignore "$$(sed -n 's/^\([a-z][a-z0-9-]*\): .*/\1/p' $(OLD)/bench.txt $(NEW)/bench.txt | sort -u | paste -sd,)" \
 		old=$(OLD)/bench.txt new=$(NEW)/bench.txt
+
+# make itself ends with status 2; "Error N" before that is the verdict: 1 regression, 3
+# inconclusive.
+regress:
+	@test -n "$(BASE)" || { echo "make regress: against what? (make regress BASE=main)" >&2; exit 2; }
+	scripts/ci-regress.sh "$(BASE)" $(ARGS)
 
 doctor:
 	$(IOPATH) doctor $(ARGS)
