@@ -48,6 +48,7 @@ var mayKnow = map[string][]string{
 	"iopath/internal/verdict":                {"iopath/internal/summary"},
 	"iopath/internal/regress":                {"iopath/internal/summary", "iopath/internal/trial", "iopath/internal/verdict"},
 	"iopath/internal/advice":                 {"iopath/internal/suite", "iopath/internal/summary", "iopath/internal/verdict"},
+	"iopath/internal/history":                {"iopath/internal/summary", "iopath/internal/verdict"},
 	"iopath/internal/report":                 {"iopath/internal/summary"},
 	"iopath/plots":                           {"iopath/internal/atomicfile", "iopath/internal/suite", "iopath/internal/summary", "iopath/internal/verdict"},
 	"iopath/bench": {
