@@ -14,8 +14,9 @@
 //   - [Winners] has a field for each workload, with the series that wins there.
 //   - [Effects] has a row for each comparison of two commits.
 //   - [Power] has a line for each rule of comparing, by how often it finds a slowdown.
+//   - A [Timeline] has one series over time with its changes, [Timelines] many.
 //
-// The last two are given their figures, and take nothing from results.
+// The last three are given their figures, and take nothing from results.
 //
 // [Spine] lists the suite's own, and [Trends] and [Ratios] those of several runs. Each point is a median with its 95 % interval
 // over the raw measurements, which stay visible. What was not measured is not
