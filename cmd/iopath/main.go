@@ -90,6 +90,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			plotCommand(stdout),
 			reportCommand(stdout),
 			countCommand(stdout, stderr),
+			historyCommand(stdout),
 			crossoverCommand(stdout, stderr),
 			largerCommand(stdout, stderr),
 			pressureCommand(stdout, stderr),
@@ -108,13 +109,21 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			return cli.ShowRootCommandHelp(c)
 		},
 	}
-	for _, c := range append(root.Commands, root) {
+	each(root, func(c *cli.Command) {
 		c.OnUsageError = func(_ context.Context, c *cli.Command, err error, _ bool) error {
 			return usage("%s: %w (see %s -h)", c.FullName(), err, c.FullName())
 		}
 		c.HideHelpCommand = true
-	}
+	})
 	return root
+}
+
+// each goes to a command and all below it.
+func each(c *cli.Command, do func(*cli.Command)) {
+	do(c)
+	for _, sub := range c.Commands {
+		each(sub, do)
+	}
 }
 
 func usage(format string, args ...any) error {

@@ -21,11 +21,9 @@ func TestHelpFits(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range command(strings.NewReader(""), io.Discard, io.Discard).Commands {
-		fits(c.Name, c.Description, 77)
-	}
-	for _, name := range []string{"table", "advise", "plot", "report"} {
-		_, stdout, _ := iopath(t, name, "-h")
+	each(command(strings.NewReader(""), io.Discard, io.Discard), func(c *cli.Command) { fits(c.Name, c.Description, 77) })
+	for _, name := range []string{"table", "advise", "plot", "report", "history", "history add", "history check", "history plot"} {
+		_, stdout, _ := iopath(t, append(strings.Fields(name), "-h")...)
 		fits(name, stdout, 80)
 	}
 }
