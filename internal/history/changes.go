@@ -21,8 +21,13 @@ const MinRuns = 2 * MinSegment
 const Significance = 0.001
 
 // permutations make the least p a twentieth of a percent, so that one of them may
-// reach the statistic by chance and the answer still is yes.
-const permutations = 1999
+// reach the statistic by chance and the answer still is yes. Of a window, which is
+// picked by looking, none may of five times as many.
+const (
+	permutations       = 1999
+	windowPermutations = 9999
+	windowSignificance = 0.0001
+)
 
 // A cut is a change in a series of logarithms: its segments are [:at] and [at:].
 type cut struct {
@@ -41,11 +46,12 @@ func findCuts(values []float64, name string) []cut {
 	for todo := [][2]int{{0, len(values)}}; len(todo) > 0; {
 		lo, hi := todo[len(todo)-1][0], todo[len(todo)-1][1]
 		todo = todo[:len(todo)-1]
-		at, p, ok := s.split(values[lo:hi])
-		if !ok {
+		at, p, ok := s.split(values[lo:hi], permutations, Significance)
+		if ok {
+			at = place(values[lo:hi], at)
+		} else if at, p, ok = s.within(values[lo:hi]); !ok {
 			continue
 		}
-		at = place(values[lo:hi], at)
 		cuts = append(cuts, cut{lo + at, p})
 		todo = append(todo, [2]int{lo, lo + at}, [2]int{lo + at, hi})
 	}
@@ -203,8 +209,8 @@ func (s *splitter) load(values []float64) {
 }
 
 // split returns where the statistic of a segment is greatest, and with which p; it
-// is false where that can be chance.
-func (s *splitter) split(values []float64) (at int, p float64, ok bool) {
+// is false where that is above the significance asked for.
+func (s *splitter) split(values []float64, permutations int, significance float64) (at int, p float64, ok bool) {
 	if len(values) < MinRuns {
 		return 0, 1, false
 	}
@@ -216,7 +222,7 @@ func (s *splitter) split(values []float64) (at int, p float64, ok bool) {
 	// As soon as more than these have reached q, the answer is no: on a segment
 	// without a change that takes some ten permutations, not all.
 	n := permutations + 1
-	spare := int(Significance*float64(n)) - 1
+	spare := int(math.Round(significance*float64(n))) - 1
 	reached := 0
 	for range permutations {
 		s.shuffle()
@@ -228,6 +234,66 @@ func (s *splitter) split(values []float64) (at int, p float64, ok bool) {
 		}
 	}
 	return at, float64(1+reached) / float64(n), true
+}
+
+// What within looks at: windows of at least so many runs, and those whose statistic is
+// at least so many times the square of the noise. Of normal noise, the greatest over
+// all windows of ten years is about 30 times it.
+const (
+	leastWindow = 32
+	standsOut   = 50
+	candidates  = 3
+)
+
+// within splits a segment that is none as a whole: what came and went again is a
+// minority on either side of any split, and moves the median of neither. Of a window
+// about its beginning it is half.
+//
+// The windows are those of seeded binary segmentation (Kovács, Bühlmann, Li, Munk,
+// Biometrika 2023): of half the length, a quarter and so on, each half over the next.
+// Were each of them tested, each would have its chance of a false alarm; so only what
+// stands out beyond doubt is, and has to pass a stricter test than a whole segment.
+func (s *splitter) within(values []float64) (at int, p float64, ok bool) {
+	type window struct {
+		lo, hi int
+		q      float64
+	}
+	var found []window
+	bar := standsOut * squareNoise(values)
+	for length := len(values) / 2; length >= leastWindow; length /= 2 {
+		for lo := 0; lo < len(values); lo += length / 2 {
+			w := window{lo: min(lo, len(values)-length), hi: min(lo+length, len(values))}
+			s.load(values[w.lo:w.hi])
+			if _, w.q = s.best(); w.q > bar {
+				found = append(found, w)
+			}
+			if w.hi == len(values) {
+				break
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b window) int { return cmp.Compare(b.q, a.q) })
+	for _, w := range found[:min(len(found), candidates)] {
+		if at, p, ok := s.split(values[w.lo:w.hi], windowPermutations, windowSignificance); ok {
+			return w.lo + place(values[w.lo:w.hi], at), p, true
+		}
+	}
+	return 0, 1, false
+}
+
+// squareNoise is the variance from run to run, by the median of the steps between
+// neighbours: neither a change nor spikes make it much greater.
+func squareNoise(values []float64) float64 {
+	if len(values) < 2 {
+		return 0
+	}
+	steps := make([]float64, len(values)-1)
+	for i := range steps {
+		steps[i] = math.Abs(values[i+1] - values[i])
+	}
+	const ofNormal = 0.6745 // the median of a normal distribution's absolute values
+	sd := median(steps) / ofNormal / math.Sqrt2
+	return sd * sd
 }
 
 // shuffle is that of Fisher and Yates. Its bias, of n in 2^32, is far below what the

@@ -117,6 +117,15 @@ func TestFindCuts(t *testing.T) {
 		{"three steps of a staircase, the first one small", func(r *rand.Rand) []float64 {
 			return add(add(add(noise(r, 400, sd), 100, 400, 0.04), 200, 400, 0.08), 350, 400, 0.08)
 		}, []int{100, 200, 350}, 2, 38},
+		{"what came and went", func(r *rand.Rand) []float64 { return add(noise(r, 365, sd), 200, 230, 0.05) }, []int{200, 230}, 1, 38},
+		{"what came and went for years", func(r *rand.Rand) []float64 { return add(noise(r, 2000, sd), 700, 1200, -0.05) }, []int{700, 1200}, 1, 37},
+		{"what came and went in a month, some spikes beside", func(r *rand.Rand) []float64 {
+			v := add(noise(r, 365, sd), 200, 230, 0.10)
+			for range 5 {
+				v[r.IntN(365)] += 0.5
+			}
+			return v
+		}, []int{200, 230}, 2, 36},
 		{"a change less than 2 %", func(r *rand.Rand) []float64 { return add(noise(r, 200, 0.002), 100, 200, 0.015) }, nil, 0, 40},
 		{"a spike of one run", func(r *rand.Rand) []float64 { return add(noise(r, 120, sd), 60, 61, 1) }, nil, 0, 39},
 		{"a spike of two runs", func(r *rand.Rand) []float64 { return add(noise(r, 120, sd), 60, 62, 1) }, nil, 0, 39},
@@ -170,7 +179,12 @@ func TestFindCuts(t *testing.T) {
 func alarms(series int, make func(*rand.Rand) []float64) (n int) {
 	for i := range series {
 		s := splitter{rng: rand.NewPCG(7, uint64(i))}
-		if _, _, ok := s.split(make(rand.New(rand.NewPCG(uint64(i), 5)))); ok {
+		v := make(rand.New(rand.NewPCG(uint64(i), 5)))
+		_, _, split := s.split(v, permutations, Significance)
+		if !split {
+			_, _, split = s.within(v)
+		}
+		if split {
 			n++
 		}
 	}
@@ -189,6 +203,21 @@ func TestFalseAlarms(t *testing.T) {
 			v := noise(r, 100, 1)
 			for i := range v {
 				v[i] /= math.Abs(r.NormFloat64()) + 1e-3 // nearly Cauchy's
+			}
+			return v
+		}, 8},
+		{"long tails, a year", func(r *rand.Rand) []float64 {
+			v := noise(r, 365, 1)
+			for i := range v {
+				v[i] /= math.Abs(r.NormFloat64()) + 1e-3
+			}
+			return v
+		}, 12},
+		{"normal, a year", func(r *rand.Rand) []float64 { return noise(r, 365, 1) }, 8},
+		{"counts of three values, a year", func(r *rand.Rand) []float64 {
+			v := noise(r, 365, 0)
+			for i := range v {
+				v[i] = float64(r.IntN(3))
 			}
 			return v
 		}, 8},
