@@ -96,9 +96,14 @@ func add(v []float64, from, to int, by float64) []float64 {
 	return v
 }
 
-// What is found in series whose changes are known. Each is made 40 times.
+// What is found in series whose changes are known. Each is made 40 times, in short
+// tests 4 times.
 func TestFindCuts(t *testing.T) {
 	const sd = 0.01
+	series := 40
+	if testing.Short() {
+		series = 4
+	}
 	for _, c := range []struct {
 		name  string
 		make  func(*rand.Rand) []float64
@@ -161,7 +166,7 @@ func TestFindCuts(t *testing.T) {
 	} {
 		found := 0
 		var last []cut
-		for seed := range uint64(40) {
+		for seed := range uint64(series) {
 			last = findCuts(c.make(rand.New(rand.NewPCG(seed, 99))), fmt.Sprint("series", seed))
 			if slices.EqualFunc(last, c.want, func(got cut, want int) bool {
 				return got.at-want <= c.slack && want-got.at <= c.slack && got.p <= Significance && got.p > 0
@@ -169,8 +174,9 @@ func TestFindCuts(t *testing.T) {
 				found++
 			}
 		}
-		if found < c.least {
-			t.Errorf("%s: in %d of 40 series the changes are at %v, want so in %d or more; in the last they are at %v", c.name, found, c.want, c.least, last)
+		// Of a few series, those that may fail can all be among them.
+		if least := series - (40 - c.least); found < least {
+			t.Errorf("%s: in %d of %d series the changes are at %v, want so in %d or more; in the last they are at %v", c.name, found, series, c.want, least, last)
 		}
 	}
 }
@@ -193,6 +199,9 @@ func alarms(series int, make func(*rand.Rand) []float64) (n int) {
 
 func TestFalseAlarms(t *testing.T) {
 	const series = 2000 // 2 of them at Significance
+	if testing.Short() {
+		t.Skip("simulates ten thousand series")
+	}
 	for _, c := range []struct {
 		name string
 		make func(*rand.Rand) []float64
@@ -269,6 +278,9 @@ func BenchmarkPermutation(b *testing.B) {
 // How many runs after a change it is found, by how many were there before.
 func TestDelay(t *testing.T) {
 	const series = 15
+	if testing.Short() {
+		t.Skip("simulates a hundred series, each night anew")
+	}
 	for _, c := range []struct {
 		sd     float64
 		before int

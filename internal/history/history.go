@@ -7,7 +7,8 @@
 // file a month, 2026-11.txt, by the date of the run in UTC. A file only ever grows: no
 // byte that is in it changes. It is in the Go benchmark format, so benchstat reads it:
 //
-//	git show iopath-history:2026-11.txt | go tool benchstat -filter 'side:(base OR head)' -col side …
+//	git show iopath-history:2026-11.txt |
+//		go tool benchstat -filter 'side:(base OR head)' -ignore commit -col side -
 //
 // A run is a block that stands for itself: its name and date as comments, the facts of
 // its machine, the units, the result lines below their round, side and commit, and at

@@ -124,7 +124,9 @@ func (o Options) units() []string {
 	var all []string
 	for _, u := range o.Units {
 		_, tidied := benchunit.Tidy(1, u)
-		all = append(all, tidied)
+		if !slices.Contains(all, tidied) {
+			all = append(all, tidied)
+		}
 	}
 	return all
 }
