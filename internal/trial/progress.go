@@ -16,8 +16,12 @@ type progress struct {
 	bar     *progressbar.ProgressBar // nil where out is not a terminal
 	results int                      // of the round under way, as expected
 	done    int                      // results of the rounds that have ended
+	told    time.Time                // when the last line was printed, where there is no bar
 	partial []byte
 }
+
+// linePause is how long lines are apart, at least: of short rounds, not each has one.
+const linePause = 5 * time.Second
 
 func newProgress(out *os.File, rounds, results int) *progress {
 	p := &progress{out: out, results: results}
@@ -72,10 +76,13 @@ func (p *progress) roundEnded(k, left, results int, atMost bool, took time.Durat
 			of = "of at most"
 		}
 		p.bar.Describe(fmt.Sprintf("round %d %s %d", min(k+1, k+left), of, k+left))
+	case left > 0 && time.Since(p.told) < linePause:
 	case atMost:
+		p.told = time.Now()
 		fmt.Fprintf(p.out, "round %d ended after %v; cells to go: %d, in at most %d rounds, about %v\n",
 			k, took.Round(time.Second), results, left, (took * time.Duration(left)).Round(time.Second))
 	default:
+		p.told = time.Now()
 		fmt.Fprintf(p.out, "round %d ended after %v; %d left, about %v\n",
 			k, took.Round(time.Second), left, (took * time.Duration(left)).Round(time.Second))
 	}

@@ -81,8 +81,9 @@ type Row struct {
 
 // Counts are the values that the sides of an exact row had, each once, sorted.
 type Counts struct {
-	Base []float64 `json:"base"` // and of the base again
-	Head []float64 `json:"head"`
+	Base    []float64 `json:"base"` // and of the base again
+	Head    []float64 `json:"head"`
+	Typical float64   `json:"head_typical"` // the median of all of head's, the better of the middle two
 }
 
 // Rules say how to judge. The zero value of a field stands for its default.
@@ -367,11 +368,11 @@ func isTail(unit string) bool {
 // compare fills in what the sides have.
 func (j *Judgement) compare(r *Row, s *Sides, id string) {
 	if r.Lane == ExactLane {
-		r.Counts = s.counts(id, r.Unit)
+		r.Counts = s.counts(id, r.Unit, r.Better)
 		return
 	}
 	if r.Effect = s.effect(s.head[id], s.base[id], r.Unit, r.Better); r.Effect == nil {
-		r.Counts = s.counts(id, r.Unit)
+		r.Counts = s.counts(id, r.Unit, r.Better)
 	}
 	r.Noise = s.effect(s.again[id], s.base[id], r.Unit, r.Better)
 }
@@ -385,13 +386,14 @@ func (s *Sides) effect(of, base *summary.Cell, unit string, better int) *Effect 
 	if better > 0 {
 		a, b = b, a
 	}
-	if e, ok := Compare(a, b); ok {
-		return &e
+	e, ok := Compare(a, b)
+	if !ok || 2*e.N < min(len(a), len(b)) { // zeros, mostly
+		return nil
 	}
-	return nil
+	return &e
 }
 
-func (s *Sides) counts(id, unit string) *Counts {
+func (s *Sides) counts(id, unit string, better int) *Counts {
 	values := func(cells ...*summary.Cell) []float64 {
 		var all []float64
 		for _, c := range cells {
@@ -400,33 +402,57 @@ func (s *Sides) counts(id, unit string) *Counts {
 			}
 		}
 		slices.Sort(all)
-		return slices.Compact(all)
+		return all
 	}
-	return &Counts{Base: values(s.base[id], s.again[id]), Head: values(s.head[id])}
+	base, head := values(s.base[id], s.again[id]), values(s.head[id])
+	c := &Counts{Base: slices.Compact(base)}
+	if n := len(head); n > 0 {
+		c.Typical = head[(n-1)/2]
+		if better > 0 {
+			c.Typical = head[n/2]
+		}
+	}
+	c.Head = slices.Compact(head)
+	return c
 }
 
-// change is +1 where head is worse than base, -1 where it is better. Where the count
-// of base varies by itself, all of head must be beyond all of it. A direction that is
-// not known is that of a cost.
+// change is +1 where head is worse than base, -1 where all of it is better. Where the
+// count of base varies by itself, all of head must be beyond all of it. A direction
+// that is not known is that of a cost.
+//
+// Of a base that never varies, head is worse where it is typically: a program whose
+// count goes up now and then, as Go's runtime allocates now and then, is told, and not
+// called worse, or every hundredth run would be.
 func (c Counts) change(better int) int {
 	if len(c.Base) == 0 || len(c.Head) == 0 {
 		return 0
 	}
-	above := c.Head[len(c.Head)-1] > c.Base[0]
-	below := c.Head[0] < c.Base[0]
-	if len(c.Base) > 1 {
-		above, below = c.beyond()
+	above, below := c.beyond()
+	if len(c.Base) == 1 {
+		above, below = above || c.Typical > c.Base[0], below || c.Typical < c.Base[0]
 	}
 	if better > 0 {
 		above, below = below, above
 	}
+	allAbove, allBelow := c.beyond()
 	switch {
 	case above:
 		return 1
-	case below:
+	case below && (allAbove || allBelow):
 		return -1
 	}
 	return 0
+}
+
+// varies says whose count is not the same each time; "" where both are.
+func (c Counts) varies() string {
+	switch {
+	case len(c.Base) > 1:
+		return "varies on base itself"
+	case len(c.Head) > 1:
+		return "varies on head"
+	}
+	return ""
 }
 
 // beyond reports whether all of head is above all of base, or below.
@@ -497,8 +523,8 @@ func (j *Judgement) exact(second *Sides) {
 			continue
 		}
 		change := r.Counts.change(r.Better)
-		if change == 0 && len(r.Counts.Base) > 1 {
-			r.Status, r.Why = Undecided, "varies by itself"
+		if why := r.Counts.varies(); change == 0 && why != "" {
+			r.Status, r.Why = Undecided, why
 			continue
 		}
 		if change < 0 {
@@ -512,7 +538,7 @@ func (j *Judgement) exact(second *Sides) {
 			continue
 		}
 		id := r.id()
-		if r.Again = second.counts(id, r.Unit); len(r.Again.Head) == 0 {
+		if r.Again = second.counts(id, r.Unit, r.Better); len(r.Again.Head) == 0 {
 			r.Again = nil
 		} else if r.Again.change(r.Better) <= 0 {
 			r.Status, r.Why = Unconfirmed, "not so in the second run"
@@ -540,7 +566,7 @@ func (j *Judgement) accepted(results *summary.Results) error {
 			if c.Name != AcceptedName(r) || c.Key("pkg") != r.Pkg || len(c.Values(r.Unit)) == 0 {
 				continue
 			}
-			have := Counts{Base: c.Values(r.Unit)[:1], Head: r.Counts.Head}
+			have := Counts{Base: c.Values(r.Unit)[:1], Head: r.Counts.Head, Typical: r.Counts.Typical}
 			switch change := have.change(r.Better); {
 			case change == 0 && r.Status == Improved:
 				r.Why = "as accepted"
@@ -600,15 +626,13 @@ func (r *Row) withoutRatio(need int) {
 	c := *r.Counts
 	above, below := c.beyond()
 	switch {
-	case len(c.Base) == 1 && slices.Equal(c.Base, c.Head):
+	case !above && !below: // whatever else there is now and then
 	case min(r.Base.N, r.Head.N) < need:
 		r.Status, r.Why = Undecided, fmt.Sprintf("n=%d, needs %d", min(r.Base.N, r.Head.N), need)
 	case above && r.Better < 0, below && r.Better > 0:
 		r.Status, r.Why = Regressed, "no ratio: all of head is beyond all of base"
-	case above, below:
-		r.Status = Improved
 	default:
-		r.Status, r.Why = Undecided, "no pair has a ratio"
+		r.Status = Improved
 	}
 }
 

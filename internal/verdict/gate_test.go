@@ -295,8 +295,10 @@ func TestJudgeExact(t *testing.T) {
 	}{
 		{"the same", counts(c(7, 7), c(7, 7), c(7, 7)), "", Unchanged, Fine},
 		{"one more", counts(c(7, 7), c(7, 7), c(8, 8)), counts(c(7), c(7), c(8)), Regressed, Regression},
-		{"one more, once", counts(c(7, 7), c(7, 7), c(7, 8)), counts(c(7, 7), c(7, 7), c(7, 8)), Regressed, Regression},
-		{"one more, once, and never again", counts(c(7, 7), c(7, 7), c(7, 8)), counts(c(7, 7), c(7, 7), c(7, 7)), Unconfirmed, Fine},
+		{"one more, and not again", counts(c(7, 7), c(7, 7), c(8, 8)), counts(c(7, 7), c(7, 7), c(7, 7)), Unconfirmed, Fine},
+		{"one more now and then", counts(c(7, 7), c(7, 7), c(7, 8)), "", Undecided, Fine},
+		{"one more mostly", counts(c(7, 7, 7), c(7, 7, 7), c(7, 8, 8)), "", Regressed, Regression},
+		{"one less now and then", counts(c(7, 7, 7), c(7, 7, 7), c(7, 6, 6)), "", Undecided, Fine},
 		{"one more without a second run", counts(c(7), c(7), c(8)), "", Regressed, Regression},
 		{"from none", counts(c(0, 0), c(0, 0), c(1, 1)), "", Regressed, Regression},
 		{"one less", counts(c(7, 7), c(7, 7), c(6, 6)), "", Improved, Fine},
@@ -426,6 +428,11 @@ func TestZeros(t *testing.T) {
 	}
 	if r := status(t, judge(t, zeros(48), "", Rules{}), "A", "B/op"); r.Status != Regressed {
 		t.Errorf("from 0 to 48 B/op: %s (%s), want regressed", r.Status, r.Why)
+	}
+	// What is there now and then, on either side, is no change and no doubt.
+	now := strings.Replace(strings.Replace(zeros(0), " 0 B/op", " 700 B/op", 2), "103 ns/op 0 B/op", "103 ns/op 9 B/op", 2)
+	if j := judge(t, now, "", Rules{}); j.Outcome != Fine {
+		t.Errorf("700 B/op now and then: %s (%s), want fine", j.Outcome, j.Sentence())
 	}
 }
 

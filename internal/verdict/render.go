@@ -49,7 +49,13 @@ func (j *Judgement) Sentence() string {
 		} else if j.Pairs < j.Need {
 			why = fmt.Sprintf("%d pairs, and %s need %d", j.Pairs, rows(j.tested), j.Need)
 		} else {
-			why = fmt.Sprintf("%d of %s cannot be told", count(Undecided), rows(judged))
+			undecided := 0
+			for _, r := range j.Rows {
+				if r.Lane == TimeLane && r.Status == Undecided {
+					undecided++
+				}
+			}
+			why = fmt.Sprintf("%d of %s cannot be told", undecided, rows(judged))
 		}
 		return "inconclusive: " + why
 	}
@@ -201,7 +207,7 @@ func (j *Judgement) packages() (pkgs []string) {
 func (r *Row) told() bool {
 	switch r.Lane {
 	case ExactLane:
-		return r.Status != Unchanged && !(r.Status == Undecided && r.Counts != nil && len(r.Counts.Base) > 1)
+		return r.Status != Unchanged && !(r.Status == Undecided && len(r.Counts.Base) > 1)
 	case TimeLane:
 		if r.Effect == nil {
 			return r.Status != Unchanged
@@ -323,7 +329,7 @@ func (j *Judgement) rest(all bool) (lines []string) {
 		switch {
 		case r.Lane == ExactLane && r.Status == Unchanged:
 			same++
-		case r.Lane == ExactLane && r.Status == Undecided:
+		case r.Lane == ExactLane && r.Status == Undecided && len(r.Counts.Base) > 1:
 			vary++
 		case r.Lane == ShownLane && !r.told():
 			tails++
