@@ -231,6 +231,7 @@ func Judge(first, second *Sides, o Rules) (*Judgement, error) {
 		return nil, err
 	}
 	j.references(first, o.References)
+	j.machines(first.results)
 	j.exact(second)
 	if err := j.accepted(o.Accepted); err != nil {
 		return nil, err
@@ -458,6 +459,26 @@ func (c Counts) varies() string {
 // beyond reports whether all of head is above all of base, or below.
 func (c Counts) beyond() (above, below bool) {
 	return c.Head[0] > c.Base[len(c.Base)-1], c.Head[len(c.Head)-1] < c.Base[0]
+}
+
+// Results of machines that differ in one of these are not compared by time.
+var hardware = []string{"goarch", "cpu", "cpus", "llc", "virt"}
+
+// machines notes what differs between the results beside the sides, and doubts them where
+// they are of different machines.
+func (j *Judgement) machines(results *summary.Results) {
+	for _, c := range results.Config {
+		if !c.Varies || c.Key == SideKey || c.Key == "commit" || c.Key == "pkg" {
+			continue
+		}
+		values := slices.DeleteFunc(results.KeyValues(c.Key), func(v string) bool { return v == "" })
+		what := fmt.Sprintf("%s differs: %s", c.Key, strings.Join(values, " | "))
+		if slices.Contains(hardware, c.Key) {
+			j.Doubts = append(j.Doubts, what)
+		} else {
+			j.Notes = append(j.Notes, what)
+		}
+	}
 }
 
 // references finds out how far the machine itself moved.

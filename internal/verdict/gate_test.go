@@ -385,6 +385,42 @@ func TestJudgeFiles(t *testing.T) {
 	}
 }
 
+// Two kernels may be compared; two machines' times may not, in one file or in two.
+func TestMachines(t *testing.T) {
+	results := func(old, new string) *Sides {
+		body := strings.Repeat("BenchmarkA 1 100 ns/op 1 allocs/op\n", 12)
+		r, err := summary.Read(
+			summary.Input{Name: "old", Reader: strings.NewReader(old + body)},
+			summary.Input{Name: "new", Reader: strings.NewReader(new + body)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := SidesOfFiles(r, "*", "old", "", "new")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for _, test := range []struct {
+		old, new string
+		outcome  Outcome
+		says     string
+	}{
+		{"cpu: a\nkernel: 5\n", "cpu: a\nkernel: 5\n", Fine, ""},
+		{"cpu: a\nkernel: 5\n", "cpu: a\nkernel: 6\n", Fine, "kernel differs: 5 | 6"},
+		{"cpu: a\n", "cpu: b\n", Inconclusive, "cpu differs: a | b"},
+		{"cpu: a\n", "cpu: a\nBenchmarkA 1 100 ns/op 1 allocs/op\ncpu: b\n", Inconclusive, "cpu differs: a | b"},
+	} {
+		j, err := Judge(results(test.old, test.new), nil, Rules{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(append(j.Notes, j.Doubts...), "; "); j.Outcome != test.outcome || got != test.says {
+			t.Errorf("%q against %q: %s, %q; want %s, %q", test.new, test.old, j.Outcome, got, test.outcome, test.says)
+		}
+	}
+}
+
 func TestOneSided(t *testing.T) {
 	var f file
 	f.round(1)
