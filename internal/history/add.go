@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
+	"iopath/internal/git"
 	"iopath/internal/summary"
 )
 
@@ -90,7 +91,7 @@ func (s Store) append(ctx context.Context, b *block) (bool, error) {
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
 		if content, err = cmd.Output(); err != nil {
-			return false, fmt.Errorf("add to history: %w", gitError("cat-file", err, errs.String()))
+			return false, fmt.Errorf("add to history: %w", git.Error("cat-file", err, errs.String()))
 		}
 		// It reads what is there whole, so that no run is added below damage.
 		p, err := newPart(Options{})

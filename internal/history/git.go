@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 
+	"iopath/internal/git"
 	"iopath/internal/summary"
 )
 
@@ -32,48 +30,14 @@ func (s Store) branch() string {
 
 func (s Store) ref() string { return "refs/heads/" + s.branch() }
 
-// elsewhere are what git sets in a hook: they name the hook's repository in place of
-// the store's.
-var elsewhere = []string{
-	"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE",
-	"GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH",
-}
-
-// command prepares a git command that runs no hook, asks nothing, and speaks English.
+// command prepares a git command.
 func (s Store) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.hooksPath=" + os.DevNull}, args...)...)
-	cmd.Dir = s.Repo
-	// Asked to end, and not killed, git takes its locks away.
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		key, _, _ := strings.Cut(kv, "=")
-		return slices.Contains(elsewhere, key)
-	})
-	cmd.Env = append(cmd.Env, "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C")
-	return cmd
-}
-
-// gitError is why git failed: what it printed, or the error of its start.
-func gitError(what string, err error, stderr string) error {
-	if line, _, _ := strings.Cut(strings.TrimSpace(stderr), "\n"); line != "" {
-		return fmt.Errorf("git %s: %s", what, line)
-	}
-	return fmt.Errorf("git %s: %w", what, err)
+	return git.Command(ctx, s.Repo, args...)
 }
 
 // git returns what a git command prints, which it is fed with input.
 func (s Store) git(ctx context.Context, input []byte, args ...string) (string, error) {
-	return run(s.command(ctx, args...), args[0], input)
-}
-
-func run(cmd *exec.Cmd, what string, input []byte) (string, error) {
-	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, &errs
-	if err := cmd.Run(); err != nil {
-		return "", gitError(what, err, errs.String())
-	}
-	return strings.TrimSpace(out.String()), nil
+	return git.Feed(s.command(ctx, args...), args[0], input)
 }
 
 // check refuses what is no repository, or no name for a branch.
@@ -186,7 +150,7 @@ func (s Store) commit(ctx context.Context, old string, files []month, message st
 			break
 		}
 	}
-	id, err = run(cmd, "commit-tree", []byte(message))
+	id, err = git.Feed(cmd, "commit-tree", []byte(message))
 	if err != nil {
 		return false, err
 	}

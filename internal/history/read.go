@@ -20,6 +20,7 @@ import (
 	"golang.org/x/perf/benchproc"
 	"golang.org/x/perf/benchunit"
 
+	"iopath/internal/git"
 	"iopath/internal/summary"
 )
 
@@ -154,7 +155,7 @@ func (s Store) readMonth(ctx context.Context, f month, o Options) (*part, error)
 	if ended := cmd.Wait(); ctx.Err() != nil {
 		return nil, ctx.Err()
 	} else if ended != nil && err == nil {
-		err = gitError("cat-file", ended, errs.String())
+		err = git.Error("cat-file", ended, errs.String())
 	}
 	if err != nil {
 		return nil, summary.Errorf("read history: %w (git log -p %s shows what changed there last)", err, s.branch())

@@ -68,7 +68,7 @@ func (n night) write(t testing.TB, name string) string {
 }
 
 // git runs git in dir without anything of the user's.
-func git(t testing.TB, dir string, args ...string) string {
+func gitIn(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir
@@ -88,12 +88,12 @@ func newRepo(t testing.TB) string {
 	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
 	t.Setenv("GIT_CONFIG_GLOBAL", filepath.Join(home, "none"))
 	dir := t.TempDir()
-	git(t, dir, "init", "-q", "-b", "main")
+	gitIn(t, dir, "init", "-q", "-b", "main")
 	if err := os.WriteFile(filepath.Join(dir, "tracked"), []byte("x\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	git(t, dir, "add", "tracked")
-	git(t, dir, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "first")
+	gitIn(t, dir, "add", "tracked")
+	gitIn(t, dir, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "first")
 	return dir
 }
 
@@ -114,7 +114,7 @@ func TestAdd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	git(t, dir, "add", "staged")
+	gitIn(t, dir, "add", "staged")
 	// A hook that runs would leave its mark, and one of update-ref could refuse.
 	mark := filepath.Join(t.TempDir(), "mark")
 	for _, hook := range []string{"reference-transaction", "post-commit", "pre-commit"} {
@@ -127,7 +127,7 @@ func TestAdd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, refs := git(t, dir, "status", "--porcelain"), git(t, dir, "rev-parse", "main")
+	status, refs := gitIn(t, dir, "status", "--porcelain"), gitIn(t, dir, "rev-parse", "main")
 
 	// In somebody's hook, git names another repository.
 	t.Setenv("GIT_DIR", filepath.Join(t.TempDir(), "elsewhere"))
@@ -139,18 +139,18 @@ func TestAdd(t *testing.T) {
 	}
 	os.Unsetenv("GIT_DIR")
 	os.Unsetenv("GIT_INDEX_FILE")
-	before := git(t, dir, "show", DefaultBranch+":2026-11.txt")
+	before := gitIn(t, dir, "show", DefaultBranch+":2026-11.txt")
 	mustAdd(t, s, night{date: "2026-11-23T01:00:00+02:00", head: "cccccccccccc", extra: "governor: none\n"}.write(t, "second"))
 	mustAdd(t, s, night{date: "2026-12-01T01:00:00+02:00", head: "cccccccccccc"}.write(t, "third")) // November in UTC
 	mustAdd(t, s, night{date: "2026-12-01T03:00:00+02:00", head: "cccccccccccc"}.write(t, "fourth"))
-	after := git(t, dir, "show", DefaultBranch+":2026-11.txt")
+	after := gitIn(t, dir, "show", DefaultBranch+":2026-11.txt")
 	if !strings.HasPrefix(after, before) || strings.Count(after, "# run: ") != 3 {
 		t.Errorf("2026-11.txt has %d runs, and begins as it did: %v; want 3", strings.Count(after, "# run: "), strings.HasPrefix(after, before))
 	}
-	if got := git(t, dir, "ls-tree", "--name-only", DefaultBranch); got != "2026-11.txt\n2026-12.txt" {
+	if got := gitIn(t, dir, "ls-tree", "--name-only", DefaultBranch); got != "2026-11.txt\n2026-12.txt" {
 		t.Errorf("the branch has %q, want two months", got)
 	}
-	if got := git(t, dir, "log", "--format=%an %s", DefaultBranch); strings.Count(got, "\n") != 3 || !strings.HasSuffix(got, "iopath history first: epyc-2vcpu at bbbbbbbbbbbb") {
+	if got := gitIn(t, dir, "log", "--format=%an %s", DefaultBranch); strings.Count(got, "\n") != 3 || !strings.HasSuffix(got, "iopath history first: epyc-2vcpu at bbbbbbbbbbbb") {
 		t.Errorf("the log is\n%s\nwant four commits, the first by iopath history", got)
 	}
 	if _, err := os.Stat(mark); err == nil {
@@ -159,13 +159,13 @@ func TestAdd(t *testing.T) {
 	if now, err := os.ReadFile(filepath.Join(dir, ".git/index")); err != nil || !bytes.Equal(now, index) {
 		t.Errorf("the index has changed (%v)", err)
 	}
-	if got := git(t, dir, "status", "--porcelain"); got != status {
+	if got := gitIn(t, dir, "status", "--porcelain"); got != status {
 		t.Errorf("status is\n%s\nwant\n%s", got, status)
 	}
-	if got := git(t, dir, "rev-parse", "main"); got != refs {
+	if got := gitIn(t, dir, "rev-parse", "main"); got != refs {
 		t.Error("main has moved")
 	}
-	if got := git(t, dir, "for-each-ref", "--format=%(refname)"); got != "refs/heads/iopath-history\nrefs/heads/main" {
+	if got := gitIn(t, dir, "for-each-ref", "--format=%(refname)"); got != "refs/heads/iopath-history\nrefs/heads/main" {
 		t.Errorf("the refs are %q", got)
 	}
 
@@ -204,7 +204,7 @@ func TestAdd(t *testing.T) {
 func TestAddBare(t *testing.T) {
 	from := newRepo(t)
 	dir := filepath.Join(t.TempDir(), "bare.git")
-	git(t, from, "clone", "-q", "--bare", from, dir)
+	gitIn(t, from, "clone", "-q", "--bare", from, dir)
 	s := Store{Repo: dir, Branch: "perf/nightly"}
 	mustAdd(t, s, night{}.write(t, "first"))
 	if h, err := s.Read(t.Context(), Options{Units: []string{"syscalls/op", "cpu-ns/op"}}); err != nil || len(h.Series) != 4 {
@@ -212,17 +212,17 @@ func TestAddBare(t *testing.T) {
 	}
 	// A clone of nothing has no commit at all.
 	empty := t.TempDir()
-	git(t, empty, "init", "-q")
+	gitIn(t, empty, "init", "-q")
 	mustAdd(t, Store{Repo: empty}, night{}.write(t, "first"))
 }
 
 // The identity is the user's where there is one.
 func TestIdentity(t *testing.T) {
 	dir := newRepo(t)
-	git(t, dir, "config", "user.name", "Ann")
-	git(t, dir, "config", "user.email", "ann@example.org")
+	gitIn(t, dir, "config", "user.name", "Ann")
+	gitIn(t, dir, "config", "user.email", "ann@example.org")
 	mustAdd(t, Store{Repo: dir}, night{}.write(t, "first"))
-	if got := git(t, dir, "log", "-1", "--format=%an <%ae> %cn", DefaultBranch); got != "Ann <ann@example.org> Ann" {
+	if got := gitIn(t, dir, "log", "-1", "--format=%an <%ae> %cn", DefaultBranch); got != "Ann <ann@example.org> Ann" {
 		t.Errorf("the commit is by %s, want Ann", got)
 	}
 }
@@ -246,7 +246,7 @@ func TestAddRefuses(t *testing.T) {
 		}
 		return keep.String()
 	}
-	state := git(t, dir, "for-each-ref") + git(t, dir, "count-objects")
+	state := gitIn(t, dir, "for-each-ref") + gitIn(t, dir, "count-objects")
 	for _, c := range []struct{ name, text, want string }{
 		{"the same run", night{}.text(), "is there already, as first"},
 		{"the same run, more of it", night{rounds: 5}.text(), "is there already, as first"},
@@ -277,13 +277,13 @@ func TestAddRefuses(t *testing.T) {
 		case !errors.Is(err, summary.ErrInput) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n"):
 			t.Errorf("%s: %q, want one line of bad input with %q", c.name, err, c.want)
 		}
-		if now := git(t, dir, "for-each-ref") + git(t, dir, "count-objects"); now != state {
+		if now := gitIn(t, dir, "for-each-ref") + gitIn(t, dir, "count-objects"); now != state {
 			t.Fatalf("%s: something was written:\n%s\nwas\n%s", c.name, now, state)
 		}
 	}
 	good := night{date: "2026-11-23T00:00:00Z"}.write(t, "good")
 	linked := filepath.Join(t.TempDir(), "linked")
-	git(t, dir, "worktree", "add", "-q", linked, DefaultBranch)
+	gitIn(t, dir, "worktree", "add", "-q", linked, DefaultBranch)
 	for _, c := range []struct {
 		name  string
 		store Store
@@ -302,8 +302,8 @@ func TestAddRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want bad input with %q", c.name, err, c.want)
 		}
 	}
-	git(t, dir, "worktree", "remove", linked)
-	git(t, dir, "branch", "work", "main")
+	gitIn(t, dir, "worktree", "remove", linked)
+	gitIn(t, dir, "branch", "work", "main")
 	if _, err := (Store{Repo: dir, Branch: "work"}).Add(t.Context(), good); !errors.Is(err, summary.ErrInput) || !strings.Contains(fmt.Sprint(err), `has "tracked" in it`) {
 		t.Errorf("a branch of somebody's work: %v, want bad input", err)
 	}
@@ -342,7 +342,7 @@ func TestAddTogether(t *testing.T) {
 	if len(names) != n || !slices.IsSorted(names) {
 		t.Errorf("the runs are %q, want all %d in the order of their dates", names, n)
 	}
-	if got := git(t, dir, "rev-list", "--count", DefaultBranch); got != fmt.Sprint(n) {
+	if got := gitIn(t, dir, "rev-list", "--count", DefaultBranch); got != fmt.Sprint(n) {
 		t.Errorf("%s commits, want %d", got, n)
 	}
 }

@@ -45,14 +45,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
+
+	gitcmd "iopath/internal/git"
 )
 
 // A Fact is one config line. Key starts with a lower-case letter and holds
@@ -306,20 +306,11 @@ func moduleRoot(dir string) string {
 	return dir
 }
 
-// git runs one git command in dir without waiting for, or taking, a lock.
+// git runs one git command in dir, and does not wait for ever.
 func git(dir string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir = dir
-	// In a git hook these name the hook's repository in place of dir's.
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		key, _, _ := strings.Cut(kv, "=")
-		return key == "GIT_DIR" || key == "GIT_WORK_TREE" || key == "GIT_INDEX_FILE"
-	})
-	cmd.Env = append(cmd.Env, "GIT_OPTIONAL_LOCKS=0")
-	out, err := cmd.Output()
-	return strings.TrimSpace(string(out)), err
+	return gitcmd.Run(ctx, dir, args...)
 }
 
 // stamp writes a binary's revision the way git describe does.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"iopath/internal/git"
 	"iopath/internal/summary"
 )
 
@@ -41,16 +42,16 @@ func (t *Tree) Close() error { return t.remove() }
 // Checkout returns the source at a commit, in a worktree that is made below dir; "" is
 // the work tree as it is. The error is summary.ErrInput where there is no such commit.
 func Checkout(ctx context.Context, dir, ref string) (*Tree, error) {
-	top, err := git(ctx, ".", "rev-parse", "--show-toplevel")
+	top, err := git.Run(ctx, ".", "rev-parse", "--show-toplevel")
 	if err != nil {
 		return nil, summary.Errorf("find the repository: %w (run this inside a git checkout, or give commands with -base-cmd and -head-cmd)", err)
 	}
-	prefix, err := git(ctx, ".", "rev-parse", "--show-prefix")
+	prefix, err := git.Run(ctx, ".", "rev-parse", "--show-prefix")
 	if err != nil {
 		return nil, err
 	}
 	if ref == "" {
-		version, err := git(ctx, ".", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+		version, err := git.Run(ctx, ".", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
 		if err != nil {
 			return nil, fmt.Errorf("name the work tree's commit: %w", err)
 		}
@@ -59,7 +60,7 @@ func Checkout(ctx context.Context, dir, ref string) (*Tree, error) {
 	if strings.HasPrefix(ref, "-") {
 		return nil, summary.Errorf("commit %q: not a name (it begins with a dash)", ref)
 	}
-	commit, err := git(ctx, ".", "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
+	commit, err := git.Run(ctx, ".", "rev-parse", "--verify", "--quiet", "--end-of-options", ref+"^{commit}")
 	if err != nil {
 		return nil, summary.Errorf("commit %q is unknown here (name a branch, a tag or a hash; fetch it first)", ref)
 	}
@@ -72,14 +73,14 @@ func Checkout(ctx context.Context, dir, ref string) (*Tree, error) {
 	}
 	remove := func() error {
 		// Also where the context was cancelled.
-		_, err := git(context.Background(), top, "worktree", "remove", "--force", place)
+		_, err := git.Run(context.Background(), top, "worktree", "remove", "--force", place)
 		if err != nil {
 			os.RemoveAll(place)
-			_, err = git(context.Background(), top, "worktree", "prune")
+			_, err = git.Run(context.Background(), top, "worktree", "prune")
 		}
 		return err
 	}
-	if _, err := git(ctx, top, "worktree", "add", "--quiet", "--detach", place, commit); err != nil {
+	if _, err := git.Run(ctx, top, "worktree", "add", "--quiet", "--detach", place, commit); err != nil {
 		remove()
 		return nil, fmt.Errorf("check out %s: %w", ref, err)
 	}
@@ -188,21 +189,4 @@ func buildError(out []byte, err error) string {
 		}
 	}
 	return err.Error()
-}
-
-// git runs one git command in a directory.
-func git(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir = dir
-	// In a git hook these name the hook's repository in place of dir's.
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		key, _, _ := strings.Cut(kv, "=")
-		return key == "GIT_DIR" || key == "GIT_WORK_TREE" || key == "GIT_INDEX_FILE"
-	})
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		err = errors.New(oneLine(string(exit.Stderr)))
-	}
-	return strings.TrimSpace(string(out)), err
 }
