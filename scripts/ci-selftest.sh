@@ -7,7 +7,8 @@
 # RUNS is how many runs are made, 20 by default, of some two or three minutes each.
 # FLAG... are flags of iopath regress. The table is printed, and added to
 # GITHUB_STEP_SUMMARY where that names a file. Exit status 1: more false alarms than a
-# rate of 1 % explains (three or more in 100 runs, two or more in 20).
+# rate of 1 % explains, or 10 % slower found less often than 95 % explains, a system call
+# that was missed, or most runs inconclusive.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=${1:-20}
@@ -21,12 +22,7 @@ esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 go build -o "$work/iopath" ./cmd/iopath
-"$work/iopath" regress -self-test -runs "$runs" -results "${RESULTS:-results}" "$@" | tee "$work/table"
+status=0
+"$work/iopath" regress -self-test -runs "$runs" -results "${RESULTS:-results}" "$@" | tee "$work/table" || status=$?
 [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$work/table" >>"$GITHUB_STEP_SUMMARY"
-# "| the same binary | 0 of 20 [0 %, 16 %] | …"
-alarms=$(sed -n 's/^| the same binary | \([0-9]*\) of .*/\1/p' "$work/table")
-allowed=$((1 + runs / 100))
-if [ "${alarms:?}" -gt "$allowed" ]; then
-	echo "ci-selftest.sh: $alarms false alarms in $runs runs" >&2
-	exit 1
-fi
+exit "$status"

@@ -52,7 +52,7 @@ func (o *regressOptions) register(fs *flag.FlagSet) {
 	fs.StringVar(&o.benchTime, "benchtime", "20ms", "`time` of a cell in a round on each side, such as 20ms or 3x")
 	fs.StringVar(&o.tags, "tags", "", "build `tags`")
 	fs.IntVar(&o.rounds, "rounds", 0, "at most so many `rounds` (default: as many as end in time)")
-	fs.DurationVar(&o.time, "time", 170*time.Second, "be done within about this `time` from the first round on, the second run of suspects included")
+	fs.DurationVar(&o.time, "time", 170*time.Second, "be done within about this `time` from the first round on, the second run of suspects included; a process that takes as long, and 2m at least, is killed and has failed")
 	fs.DurationVar(&o.settle, "settle", 2*time.Second, "wait at most this `time` for the machine to come to rest before the first round")
 	fs.Uint64Var(&o.seed, "seed", 0, "`seed` of the order of cells and sides (default: drawn, and recorded)")
 	o.place.register(fs)
@@ -174,12 +174,15 @@ func hasResults(file string) bool {
 // watchMachine watches what others do to the machine.
 var watchMachine trial.Watch = watchNoise
 
+// measureReference returns a process that measures the machine itself.
+var measureReference = referenceProcess
+
 // plan is what both kinds of programs have in common.
 func (o *regressOptions) plan(work string, stderr io.Writer) *regress.Plan {
 	progress, _ := stderr.(*os.File)
 	p := &regress.Plan{
 		Rounds: o.rounds, Seed: o.seed, Settle: o.settle, Watch: watchMachine, CPUs: measuringCPUs(), Progress: progress,
-		Reference: func() (*exec.Cmd, error) { return referenceProcess(work) },
+		Reference: func() (*exec.Cmd, error) { return measureReference(work) },
 	}
 	for _, f := range append(host.TestHeader(""), host.Facts(".", host.Options{Machine: o.place.machine})...) {
 		p.Facts = append(p.Facts, benchfmt.Config{Key: f.Key, Value: []byte(f.Value), File: true})
@@ -249,6 +252,9 @@ var (
 // goBench says how the benchmarks of the package are measured.
 func (o *regressOptions) goBench(ctx context.Context, t *regress.Tree) regress.GoBench {
 	b := regress.GoBench{Pkg: o.pkg, Bench: o.bench, BenchTime: o.benchTime, Tags: o.tags, Args: o.args}
+	if o.time > 0 {
+		b.Limit = max(o.time, leastLimit)
+	}
 	if b.Pkg == "" {
 		b.Pkg = "."
 		if st, err := os.Stat(filepath.Join(t.Dir, "bench")); err == nil && st.IsDir() {
@@ -314,10 +320,16 @@ const referenceSize = 16 << 20 // bytes
 // second one, of suspects alone.
 const shareOfFirst = 0.75
 
+// leastLimit is how long a process may take at least; -time, where that is longer.
+var leastLimit = 2 * time.Minute
+
 // measure makes the first run, and of what that suspects a second one, and judges.
 func (o *regressOptions) measure(ctx context.Context, plan *regress.Plan, out *os.File, header string, rules verdict.Rules, stderr io.Writer) (*verdict.Judgement, verdict.Title, error) {
 	began := time.Now()
 	plan.Time = time.Duration(float64(o.time) * shareOfFirst)
+	if o.time > 0 {
+		plan.Limit = max(o.time, leastLimit)
+	}
 	res, err := runInto(ctx, plan, out, header)
 	if err != nil {
 		return nil, verdict.Title{}, err

@@ -41,9 +41,12 @@ func regressIn(t *testing.T, args ...string) (status int, stdout, stderr, dir st
 // alone makes believe that nobody else is at the machine, as other packages' tests are.
 func alone(t *testing.T) {
 	t.Helper()
-	was := watchMachine
+	was, reference := watchMachine, measureReference
+	measureReference = func(string) (*exec.Cmd, error) {
+		return exec.Command("echo", "BenchmarkFloor/what=syscall 1 100 ns/op"), nil
+	}
 	watchMachine = func() func() trial.Noise { return func() trial.Noise { return fakeNoise(0) } }
-	t.Cleanup(func() { watchMachine = was })
+	t.Cleanup(func() { watchMachine, measureReference = was, reference })
 }
 
 // printing is a command that prints one result.
@@ -66,7 +69,7 @@ func TestRegressCommands(t *testing.T) {
 		{"one call more", printing("7 syscalls/op 100 ns/op"), printing("8 syscalls/op 100 ns/op"), "8", exitNo, "7 → 8", true},
 		{"head fails", printing("100 ns/op"), "echo oh no >&2; exit 4", "8", exitNo, "fail on head", false},
 		{"head fails at a part", printing("100 ns/op") + ";" + strings.ReplaceAll(printing("5 ns/op"), "x=1", "x=2"),
-			printing("100 ns/op") + `; exit 1`, "8", exitNo, "fail on head: A/x=2", false},
+			printing("100 ns/op") + `; exit 1`, "8", exitNo, "fail on head: A/x=1, A/x=2", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			status, stdout, stderr, dir, left := regressIn(t, "-base-cmd", test.base, "-head-cmd", test.head, "-rounds", test.rounds, "-time", "0")
@@ -317,6 +320,88 @@ func TestGateAccepts(t *testing.T) {
 	// From then on it may not slip back, even where base already has.
 	if status, stdout, _ := iopath(t, "gate", "-accepted", accepted, old, same); status != exitNo || !strings.Contains(stdout, "accepted is 5") {
 		t.Errorf("back at 7: status %d,\n%s", status, stdout)
+	}
+}
+
+// The machine itself is measured by this program.
+func TestReference(t *testing.T) {
+	cmd, err := referenceProcess(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"BenchmarkCeiling/pattern=seq", "BenchmarkFloor/what=syscall", "method=pread"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the reference prints no %s:\n%s", want, out)
+		}
+	}
+}
+
+// Head runs where base does: in a worktree, with what is not committed, the index as it was.
+func TestRegressTakesTheWorkTree(t *testing.T) {
+	dir := module(t, "sink[0] = nil", "sink[0] = make([]byte, 64)")
+	t.Chdir(dir)
+	source := strings.Replace(read(t, "alloc_test.go"), "make([]byte, 64)", "make([]byte, n())", 1)
+	writeText(t, "alloc_test.go", source)
+	writeText(t, "untracked_test.go", "package alloc\n\nimport \"os\"\n\nfunc n() int { d, _ := os.Getwd(); os.WriteFile(os.Getenv(\"WHERE\"), []byte(d), 0o600); sink[2] = make([]byte, 9); return 64 }\n")
+	where := filepath.Join(t.TempDir(), "where")
+	t.Setenv("WHERE", where)
+	before, err := exec.Command("git", "status", "--short").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr, _, left := regressIn(t, "-base", "HEAD", "-rounds", "2", "-time", "0", "-benchtime", "20x", "-units", "allocs/op")
+	if status != exitNo {
+		t.Errorf("status %d, want %d\n%s%s", status, exitNo, stdout, stderr)
+	}
+	if !strings.Contains(stdout, "-dirty") {
+		t.Errorf("the work tree is not called dirty:\n%s", stdout)
+	}
+	if ran := read(t, where); strings.HasPrefix(ran, dir) || len(left) > 0 {
+		t.Errorf("head ran in %s, and left %q", ran, left)
+	}
+	if after, err := exec.Command("git", "status", "--short").Output(); err != nil || string(after) != string(before) {
+		t.Errorf("git status was %q and is %q, %v", before, after, err)
+	}
+}
+
+// What hangs is killed, and has failed.
+func TestRegressHangs(t *testing.T) {
+	was := leastLimit
+	leastLimit = time.Second
+	defer func() { leastLimit = was }()
+	status, stdout, stderr, _, _ := regressIn(t, "-base-cmd", "echo BenchmarkA 1 5 ns/op", "-head-cmd", "sleep 600", "-rounds", "1", "-time", "500ms")
+	if status != exitNo || !strings.Contains(stdout, "fail on head") {
+		t.Errorf("status %d, want %d\n%s%s", status, exitNo, stdout, stderr)
+	}
+}
+
+func TestSelfTestComplaint(t *testing.T) {
+	tallies := func(alarms, inconclusive, ten, calls int) *selfTest {
+		return &selfTest{Tallies: []tally{
+			{What: "same", Runs: 20, Found: alarms, Inconclusive: inconclusive},
+			{What: "10% slower", Slowdown: 0.1, Runs: 20, Found: ten, Inconclusive: inconclusive},
+			{What: "a call", worsen: "1syscall", Runs: 20, Found: calls},
+		}}
+	}
+	for _, test := range []struct {
+		t    *selfTest
+		says string // "": nothing
+	}{
+		{tallies(0, 0, 20, 20), ""},
+		{tallies(1, 0, 19, 20), ""}, // as a rate of 1 % has it in 18 of 100
+		{tallies(2, 0, 20, 20), "false alarms"},
+		{tallies(0, 0, 16, 20), "10% slower"},
+		{tallies(0, 4, 16, 20), ""},
+		{tallies(0, 0, 20, 19), "system call"},
+		{tallies(0, 11, 9, 20), "inconclusive"},
+	} {
+		if got := test.t.complaint(); !strings.Contains(got, test.says) || (got == "") != (test.says == "") {
+			t.Errorf("%+v: %q, want %q", test.t.Tallies, got, test.says)
+		}
 	}
 }
 

@@ -68,7 +68,12 @@ type tally struct {
 	// from itself by less than 2 %.
 	Rows      int `json:"steady_rows"`
 	RowsFound int `json:"steady_rows_found"`
+
+	worsen string // see variant
 }
+
+// decided is how many runs said anything.
+func (t tally) decided() int { return t.Runs - t.Inconclusive }
 
 // A selfTest is its outcome.
 type selfTest struct {
@@ -120,6 +125,7 @@ func (o *regressOptions) doSelfTest(ctx context.Context, stdout, stderr io.Write
 	out.Close()
 	t := newSelfTest(plan, tree)
 	plan.Progress = nil // a line a run will do
+	var ended error     // before all runs were made
 	for k := 1; k <= o.selfTest.runs; k++ {
 		began := time.Now()
 		plan.Seed = o.seed + 2*uint64(k) // the second run of each takes the next one
@@ -129,7 +135,7 @@ func (o *regressOptions) doSelfTest(ctx context.Context, stdout, stderr io.Write
 				o.place.discard(dir)
 				return o.interrupted(ctx, err)
 			}
-			fmt.Fprintf(stderr, "iopath: ended after %s: %v\n", plural(t.Tallies[0].Runs, "run"), err)
+			ended = err
 			break
 		}
 		os.RemoveAll(place)
@@ -145,10 +151,45 @@ func (o *regressOptions) doSelfTest(ctx context.Context, stdout, stderr io.Write
 		err = t.markdown(stdout)
 	}
 	fmt.Fprintf(stderr, "results and chart: %s\n", dir)
-	if err == nil && ctx.Err() != nil {
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %s are kept in %s", errInterrupted, plural(t.Tallies[0].Runs, "run"), dir)
+	case ended != nil:
+		return fmt.Errorf("run %d: %w; %s before it are kept in %s", t.Tallies[0].Runs+1, ended, plural(t.Tallies[0].Runs, "run"), dir)
 	}
-	return err
+	if why := t.complaint(); why != "" {
+		fmt.Fprintf(stderr, "iopath: %s\n", why)
+		return errNo
+	}
+	return nil
+}
+
+// complaint says what of the self-test is not as it should be, as far as so many runs can
+// tell; "" where all is.
+func (t *selfTest) complaint() string {
+	same := t.Tallies[0]
+	// The chance of k or more in n runs at 1 % is below 5 %.
+	most := distuv.Binomial{N: float64(same.decided()), P: 0.01}
+	if same.Found > 0 && 1-most.CDF(float64(same.Found-1)) < 0.05 {
+		return fmt.Sprintf("%d false alarms in %s: more than a rate of 1 %% explains", same.Found, plural(same.decided(), "run"))
+	}
+	for _, one := range t.Tallies[1:] {
+		switch {
+		case one.worsen == "1syscall" && one.Found < one.Runs:
+			return fmt.Sprintf("one system call more was found in %d of %s", one.Found, plural(one.Runs, "run"))
+		case one.Slowdown >= 0.1 && one.decided() > 0:
+			// The chance of k or fewer in n at 95 % is below 5 %.
+			if found := (distuv.Binomial{N: float64(one.decided()), P: 0.95}); found.CDF(float64(one.Found)) < 0.05 {
+				return fmt.Sprintf("%s was found in %d of %s", one.What, one.Found, plural(one.decided(), "run"))
+			}
+		}
+	}
+	if 2*same.Inconclusive > same.Runs {
+		return fmt.Sprintf("%d of %s are inconclusive: the machine is too busy", same.Inconclusive, plural(same.Runs, "run"))
+	}
+	return ""
 }
 
 // selfTestSides enters the sides into the plan: base, base again and head, which are
@@ -209,7 +250,7 @@ func newSelfTest(plan *regress.Plan, tree *regress.Tree) *selfTest {
 			if v.worsen == "1syscall" {
 				what = "one system call more"
 			}
-			t.Tallies = append(t.Tallies, tally{What: what, Slowdown: v.slowdown})
+			t.Tallies = append(t.Tallies, tally{What: what, Slowdown: v.slowdown, worsen: v.worsen})
 		}
 	}
 	return t
@@ -379,7 +420,7 @@ func (t *selfTest) markdown(w io.Writer) error {
 	slices.Sort(spreads)
 	slices.Sort(seconds)
 	fmt.Fprintf(&b, "# What iopath regress finds on %s\n\n", t.Machine)
-	fmt.Fprintf(&b, "Commit %s against itself, and against copies of which one method is slowed: %d cells, %d rounds, %s. Shares of runs, with 95 %% intervals (Wilson).\n\n",
+	fmt.Fprintf(&b, "Commit %s against itself, and against copies of which one method is slowed: %d cells, %d rounds, %s. Shares of the runs that are conclusive, with 95 %% intervals (Wilson).\n\n",
 		t.Version, t.Cells, t.Rounds, plural(t.Tallies[0].Runs, "run"))
 	b.WriteString("| head is | called a regression | inconclusive | found in steady cells |\n|---|---:|---:|---:|\n")
 	for _, one := range t.Tallies {
@@ -387,7 +428,7 @@ func (t *selfTest) markdown(w io.Writer) error {
 		if one.Rows > 0 && one.Slowdown > 0 {
 			steady = ofRuns(one.RowsFound, one.Rows)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %d | %s |\n", one.What, ofRuns(one.Found, one.Runs), one.Inconclusive, steady)
+		fmt.Fprintf(&b, "| %s | %s | %d | %s |\n", one.What, ofRuns(one.Found, one.decided()), one.Inconclusive, steady)
 	}
 	b.WriteString("\nSteady cells are rows of the slowed method whose base differs from itself by less than 2 %.\n")
 	if len(spreads) > 0 {
@@ -436,14 +477,14 @@ func (t *selfTest) write(dir string) error {
 func (t *selfTest) chart() plots.Power {
 	runs, steady := plots.PowerLine{Name: "a run finds it"}, plots.PowerLine{Name: "a row of a steady cell shows it"}
 	for _, one := range t.Tallies {
-		if one.What == "one system call more" {
+		if one.worsen == "1syscall" || one.decided() == 0 {
 			continue
 		}
 		point := func(k, n int) plots.PowerPoint {
 			lo, hi := wilson(k, n)
 			return plots.PowerPoint{Slowdown: one.Slowdown, Found: float64(k) / float64(n), Lo: lo, Hi: hi, N: n}
 		}
-		runs.Points = append(runs.Points, point(one.Found, one.Runs))
+		runs.Points = append(runs.Points, point(one.Found, one.decided()))
 		if one.Rows > 0 {
 			steady.Points = append(steady.Points, point(one.RowsFound, one.Rows))
 		}

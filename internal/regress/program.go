@@ -1,6 +1,7 @@
 package regress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,8 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"iopath/internal/git"
 	"iopath/internal/summary"
@@ -24,6 +28,7 @@ type GoBench struct {
 	Args      []string // for the test binary
 	Uncounted []string // further ones by which it counts nothing; nil: it knows none
 	Env       []string // for the test binary
+	Limit     time.Duration // for the run that learns the names; 0: none
 	// Narrow returns further arguments with which the binary prepares no more than one
 	// cell needs; nil: it knows none.
 	Narrow func(cell string) []string
@@ -40,7 +45,7 @@ type Tree struct {
 func (t *Tree) Close() error { return t.remove() }
 
 // Checkout returns the source at a commit, in a worktree that is made below dir; "" is
-// the work tree as it is. The error is summary.ErrInput where there is no such commit.
+// the work tree as it is, files that git ignores left out. The error is summary.ErrInput where there is no such commit.
 func Checkout(ctx context.Context, dir, ref string) (*Tree, error) {
 	top, err := git.Run(ctx, ".", "rev-parse", "--show-toplevel")
 	if err != nil {
@@ -50,12 +55,14 @@ func Checkout(ctx context.Context, dir, ref string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	version := ""
 	if ref == "" {
-		version, err := git.Run(ctx, ".", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-		if err != nil {
+		if version, err = git.Run(ctx, ".", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"); err != nil {
 			return nil, fmt.Errorf("name the work tree's commit: %w", err)
 		}
-		return &Tree{Dir: ".", Version: version, remove: func() error { return nil }}, nil
+		if ref, err = snapshot(ctx, top, dir); err != nil {
+			return nil, fmt.Errorf("take the work tree as it is: %w", err)
+		}
 	}
 	if strings.HasPrefix(ref, "-") {
 		return nil, summary.Errorf("commit %q: not a name (it begins with a dash)", ref)
@@ -84,7 +91,35 @@ func Checkout(ctx context.Context, dir, ref string) (*Tree, error) {
 		remove()
 		return nil, fmt.Errorf("check out %s: %w", ref, err)
 	}
-	return &Tree{Dir: filepath.Join(place, prefix), Version: commit[:12], remove: remove}, nil
+	return &Tree{Dir: filepath.Join(place, prefix), Version: cmp.Or(version, commit[:12]), remove: remove}, nil
+}
+
+// snapshot makes a commit of the work tree as it is, files that git does not know
+// included and those that it ignores left out, and returns its hash. Neither the index nor
+// a branch knows of it; git removes it in time.
+//
+// Head is built and run in a worktree as base is: the directory that a benchmark runs in,
+// its filesystem and the length of its path are then no difference between them.
+func snapshot(ctx context.Context, top, dir string) (string, error) {
+	index := filepath.Join(dir, "index")
+	defer os.Remove(index)
+	run := func(args ...string) (string, error) {
+		cmd := git.Command(ctx, top, args...)
+		cmd.Env = append(cmd.Env, "GIT_INDEX_FILE="+index,
+			"GIT_AUTHOR_NAME=iopath", "GIT_AUTHOR_EMAIL=iopath", "GIT_COMMITTER_NAME=iopath", "GIT_COMMITTER_EMAIL=iopath")
+		return git.Feed(cmd, args[0], nil)
+	}
+	if _, err := run("read-tree", "HEAD"); err != nil {
+		return "", err
+	}
+	if _, err := run("add", "--all"); err != nil {
+		return "", err
+	}
+	tree, err := run("write-tree")
+	if err != nil {
+		return "", err
+	}
+	return run("commit-tree", "-p", "HEAD", "-m", "the work tree as it was measured", tree)
 }
 
 // Build builds the benchmarks at a tree into the file binary, runs each of them once
@@ -111,15 +146,29 @@ func (b GoBench) Build(ctx context.Context, t *Tree, binary string) (*Program, e
 	if err != nil {
 		return nil, err
 	}
-	p := &Program{Version: t.Version}
+	p := &Program{Version: t.Version, procs: runtime.GOMAXPROCS(0)}
+	if i := slices.IndexFunc(b.Args, func(a string) bool { return strings.Contains(a, "test.cpu") }); i >= 0 {
+		_, value, _ := strings.Cut(b.Args[i], "=")
+		if p.procs, err = strconv.Atoi(value); err != nil || p.procs < 1 {
+			return nil, summary.Errorf("run the benchmarks: %s: want one number of CPUs (-test.cpu=2), as a cell is of one", b.Args[i])
+		}
+	}
 	run := func(bench, time string, more []string) *exec.Cmd {
-		cmd := exec.Command(binary, "-test.run=^$", "-test.bench="+bench, "-test.benchtime="+time, "-test.benchmem")
+		cmd := exec.Command(binary, "-test.run=^$", "-test.bench="+bench, "-test.benchtime="+time, "-test.benchmem", fmt.Sprintf("-test.cpu=%d", p.procs))
 		cmd.Args = slices.Concat(cmd.Args, b.Args, more)
 		cmd.Dir = dir // as go test has it
 		cmd.Env = append(os.Environ(), b.Env...)
 		return cmd
 	}
-	if err := p.discover(ctx, run(b.Bench, "1x", nil)); err != nil {
+	limited, cancel := ctx, context.CancelFunc(func() {})
+	if b.Limit > 0 {
+		limited, cancel = context.WithTimeout(ctx, b.Limit)
+	}
+	defer cancel()
+	if err := p.discover(limited, run(b.Bench, "1x", nil)); err != nil {
+		if limited.Err() != nil && ctx.Err() == nil {
+			return nil, summary.Errorf("run each benchmark of %s at %s once: no end within %v (narrow -bench, or take a longer -time)", b.Pkg, t.Version, b.Limit)
+		}
 		if ctx.Err() != nil {
 			return nil, err
 		}

@@ -20,11 +20,13 @@ package regress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -49,6 +51,7 @@ type Program struct {
 	Failed []string
 	// Skipped is what it could not measure, and why.
 	Skipped []string
+	procs   int // the GOMAXPROCS that its names end in; 1: they do not
 	// Config are the config lines of its results, where they are known beforehand.
 	Config []benchfmt.Config
 	// Command returns a process that measures the cell.
@@ -81,6 +84,7 @@ type Plan struct {
 	Cells  []string // nil: those of all sides
 	Rounds int      // at most; 0: as many as Time allows
 	Time   time.Duration
+	Limit  time.Duration // of a process, which is killed then, and has failed; 0: none
 	Seed   uint64
 	// Reference returns a process that measures the machine itself; nil: none.
 	Reference func() (*exec.Cmd, error)
@@ -124,7 +128,7 @@ func (p *Plan) Run(ctx context.Context, out *os.File) (trial.Result, error) {
 	var steps []step
 	run := trial.Run{
 		Rounds: p.Rounds, Time: p.Time, Seed: p.Seed, Out: out, Progress: p.Progress,
-		Watch: p.Watch, Settle: p.Settle, CPUs: p.CPUs,
+		Watch: p.Watch, Settle: p.Settle, CPUs: p.CPUs, Limit: p.Limit,
 		Results: p.Results(),
 	}
 	run.Round = func(k int, rng *rand.Rand) (cmds []*exec.Cmd, err error) {
@@ -260,16 +264,18 @@ func (p *Plan) Suspects(suspects []string) *Plan {
 // IsCell reports whether a full name is that of a cell, which lacks GOMAXPROCS.
 func IsCell(full, cell string) bool {
 	_, name, _ := strings.Cut(full, " ") // behind the package
-	return name == cell || stem(benchfmt.Name(name)) == cell
+	rest, is := strings.CutPrefix(name, cell)
+	return is && (rest == "" || procsSuffix.MatchString(rest))
 }
 
-// stem is a full name without GOMAXPROCS.
-func stem(name benchfmt.Name) string {
-	_, parts := name.Parts()
-	if n := len(parts); n > 0 && parts[n-1][0] == '-' {
-		return string(name[:len(name)-len(parts[n-1])])
+var procsSuffix = regexp.MustCompile(`^-[0-9]+$`)
+
+// stem is a full name without GOMAXPROCS, which ends it where it is not 1.
+func stem(name benchfmt.Name, procs int) string {
+	if procs == 1 {
+		return string(name)
 	}
-	return string(name)
+	return strings.TrimSuffix(string(name), fmt.Sprintf("-%d", procs))
 }
 
 // discover runs a program once, and enters the names of its results, what failed, what
@@ -285,7 +291,7 @@ func (p *Program) discover(ctx context.Context, cmd *exec.Cmd) error {
 	reader := benchfmt.NewReader(strings.NewReader(printed.String()), "")
 	for reader.Scan() {
 		if res, ok := reader.Result().(*benchfmt.Result); ok {
-			if name := stem(res.Name); !slices.Contains(p.Cells, name) {
+			if name := stem(res.Name, p.procs); !slices.Contains(p.Cells, name) {
 				p.Cells = append(p.Cells, name)
 			}
 			p.Config = res.Clone().Config
@@ -300,8 +306,12 @@ func (p *Program) discover(ctx context.Context, cmd *exec.Cmd) error {
 			p.Skipped = append(p.Skipped, text)
 		}
 	}
-	if ended != nil && len(p.Cells) == 0 && len(p.Failed) == 0 {
+	switch {
+	case ended == nil:
+	case len(p.Cells) == 0 && len(p.Failed) == 0:
 		return ended
+	case len(p.Failed) == 0: // it died amid its benchmarks
+		p.Failed = append(p.Failed, verdict.WholeCommand+": "+oneLine(ended.Error()))
 	}
 	return nil
 }
@@ -332,6 +342,7 @@ func (r *recorder) begin() {
 
 // take keeps the results that a process printed.
 func (r *recorder) take(s step, ran trial.Ran) {
+	kept := 0
 	reader := benchfmt.NewReader(strings.NewReader(string(ran.Printed)), s.side)
 	for reader.Scan() {
 		switch rec := reader.Result().(type) {
@@ -344,9 +355,10 @@ func (r *recorder) take(s step, ran trial.Ran) {
 				r.exact[rec.Unit], r.exact[rec.OrigUnit] = true, true
 			}
 		case *benchfmt.Result:
-			if s.side != verdict.Reference && !slices.Contains(r.cells, Whole) && !slices.Contains(r.cells, stem(rec.Name)) {
+			if s.side != verdict.Reference && !r.has(string(rec.Name)) {
 				continue
 			}
+			kept++
 			res := rec.Clone()
 			if s.count {
 				// Its times are of one job, beside counters.
@@ -373,6 +385,9 @@ func (r *recorder) take(s step, ran trial.Ran) {
 			r.results[s.side] = append(r.results[s.side], res)
 		}
 	}
+	if ran.Err == nil && kept == 0 {
+		ran.Err = errors.New("it printed no result")
+	}
 	if ran.Err != nil {
 		name := "Benchmark" + s.cell
 		if s.cell == Whole {
@@ -380,6 +395,11 @@ func (r *recorder) take(s step, ran trial.Ran) {
 		}
 		r.notes = append(r.notes, fmt.Sprintf("# failed: %s %s: %s\n", s.side, name, oneLine(ran.Err.Error())))
 	}
+}
+
+// has reports whether a result's full name is that of a cell of the run.
+func (r *recorder) has(name string) bool {
+	return slices.ContainsFunc(r.cells, func(cell string) bool { return cell == Whole || IsCell(" "+name, cell) })
 }
 
 // lines returns those of the round, side by side.

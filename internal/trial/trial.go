@@ -42,6 +42,9 @@ type Run struct {
 	// lines that are kept of it. Then a process that fails is for Keep to judge;
 	// without it, all that was printed is kept, and a failure ends the run.
 	Keep func(k int, ran []Ran) ([]byte, error)
+	// Limit is how long a process may take, where there is a Keep: it is killed then, and
+	// has failed. 0: as long as it likes.
+	Limit time.Duration
 	// Results is how many result lines a round is expected to print.
 	Results int
 	// Ended, where it is not nil, is told what round k printed. It returns lines
@@ -184,7 +187,7 @@ func (r Run) round(ctx context.Context, k int, progress *progress) ([]byte, erro
 	)
 	for _, cmd := range cmds {
 		var printed bytes.Buffer
-		err := Process(ctx, cmd, io.MultiWriter(&printed, progress))
+		err := r.process(ctx, cmd, io.MultiWriter(&printed, progress))
 		if err != nil && r.Keep == nil {
 			return nil, err
 		}
@@ -200,6 +203,24 @@ func (r Run) round(ctx context.Context, k int, progress *progress) ([]byte, erro
 	return lines.Bytes(), nil
 }
 
+// process runs one within the limit.
+func (r Run) process(ctx context.Context, cmd *exec.Cmd, out io.Writer) error {
+	if r.Limit == 0 || r.Keep == nil {
+		return Process(ctx, cmd, out)
+	}
+	limited, cancel := context.WithTimeout(ctx, r.Limit)
+	defer cancel()
+	err := Process(limited, cmd, out)
+	if limited.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("no end within %v: killed", r.Limit)
+	}
+	return err
+}
+
+// pipeWait is how long a pipe may stay open after its process has ended: by a child of
+// that, which is killed with it where it did not leave the group.
+const pipeWait = 5 * time.Second
+
 // Process runs one process to its end, or kills it and its children when the context
 // is cancelled. out gets what it prints; what it complains of is in the error.
 //
@@ -208,6 +229,7 @@ func Process(ctx context.Context, cmd *exec.Cmd, out io.Writer) error {
 	var complaint bytes.Buffer
 	cmd.Stdout = out
 	cmd.Stderr = &complaint
+	cmd.WaitDelay = pipeWait
 	apart(cmd)
 	if err := cmd.Start(); err != nil {
 		return err

@@ -19,6 +19,11 @@ type Effect struct {
 	Hi    float64 `json:"hi"`
 	P     float64 `json:"p"` // two-sided: how often random signs of the log ratios make a signed-rank sum as far out
 	N     int     `json:"n"` // pairs
+
+	// Zeros says that one side of some pair is zero, which has no ratio. Then P is of the
+	// differences of all pairs, and Ratio, Lo and Hi are 0.
+	Zeros  bool    `json:"zeros,omitempty"`
+	Median float64 `json:"median_difference,omitempty"` // of the pairs, head less base, where Zeros
 }
 
 // maxPairs bounds the work: of more pairs, neighbours are averaged.
@@ -56,6 +61,40 @@ func Compare(head, base []float64) (Effect, bool) {
 	}
 	e.Lo, e.Hi = math.Exp(lo), math.Exp(hi)
 	return e, true
+}
+
+// CompareZeros returns the effect where one side of some pair is zero and the other is not,
+// as of bytes that are allocated or not: by the differences, as Compare by the ratios. It is
+// false where there is no such pair. A pair with a figure that is negative or not finite is
+// left out.
+func CompareZeros(head, base []float64) (Effect, bool) {
+	var d []float64
+	one := false
+	for k := range min(len(head), len(base)) {
+		a, b := head[k], base[k]
+		if !(a >= 0 && b >= 0) || math.IsInf(a, 0) || math.IsInf(b, 0) {
+			continue
+		}
+		one = one || (a == 0) != (b == 0)
+		d = append(d, a-b)
+	}
+	if !one {
+		return Effect{}, false
+	}
+	e := Effect{N: len(d), Zeros: true}
+	e.P = signFlips(thin(d, maxPairs))
+	slices.Sort(d)
+	e.Median = median(d)
+	return e, true
+}
+
+// worse reports whether the effect is beyond the bound, a ratio from 1 on; of zeros any is.
+func (e Effect) worse(bound float64) bool {
+	return e.Zeros && e.Median > 0 || !e.Zeros && e.Ratio > bound
+}
+
+func (e Effect) better(bound float64) bool {
+	return e.Zeros && e.Median < 0 || !e.Zeros && 1/e.Ratio > bound
 }
 
 // Spread is the farther bound's distance from no effect, as a ratio from 1 on: of two

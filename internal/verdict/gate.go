@@ -84,7 +84,14 @@ type Counts struct {
 	Base    []float64 `json:"base"` // and of the base again
 	Head    []float64 `json:"head"`
 	Typical float64   `json:"head_typical"` // the median of all of head's, the better of the middle two
+
+	usual  float64 // base's value, but for one in ten at most
+	steady bool    // whether there is one
 }
+
+// steadyShare is the share of base's counts that must be one value for the count to be the
+// same each time: a stray one among 48 hides nothing.
+const steadyShare = 0.9
 
 // Rules say how to judge. The zero value of a field stands for its default.
 type Rules struct {
@@ -120,7 +127,8 @@ type Judgement struct {
 	Second   int      `json:"second_pairs,omitempty"` // of the run that was to confirm
 	Outcome  Outcome  `json:"outcome"`
 
-	tested int // rows of the time lane that are tested together
+	tested int  // rows of the time lane that are tested together
+	lost   bool // head lacks a count that base has
 }
 
 // An Outcome is the answer of a comparison.
@@ -259,7 +267,7 @@ func (r Row) weight() float64 {
 	if r.Lane == ShownLane {
 		w = -1e3
 	}
-	if r.Effect != nil {
+	if r.Effect != nil && !r.Effect.Zeros {
 		w += min(math.Abs(math.Log(r.Effect.Ratio)), 500)
 	}
 	return w
@@ -273,9 +281,13 @@ func (j *Judgement) sides(s *Sides) {
 		name := strings.TrimSpace(id)
 		switch {
 		case isBase && isHead:
+			// Head fails at it now and then.
+			if failed(s.results, Head, s.head[id]) && !failed(s.results, Base, s.base[id]) && !failed(s.results, Again, s.base[id]) {
+				j.Failed = append(j.Failed, name)
+			}
 		case isHead:
 			j.OnlyHead = append(j.OnlyHead, name)
-		case failed(s.results, s.base[id]):
+		case failed(s.results, Head, s.base[id]) || failed(s.results, "", s.base[id]):
 			j.Failed = append(j.Failed, name)
 		default:
 			j.OnlyBase = append(j.OnlyBase, name)
@@ -283,19 +295,40 @@ func (j *Judgement) sides(s *Sides) {
 	}
 }
 
-// failed reports whether a "# failed:" line names the cell.
-func failed(results *summary.Results, c *summary.Cell) bool {
+// failed reports whether a "# failed:" line of the side names the cell, a benchmark that it
+// is part of, or all of the side. Of side "" are those that go test itself reports.
+func failed(results *summary.Results, side string, c *summary.Cell) bool {
+	names := []string{c.Name, strings.TrimSuffix(c.Name, "-"+c.Key("/gomaxprocs"))}
 	return slices.ContainsFunc(results.Failed, func(line string) bool {
-		if strings.HasPrefix(line, Head+" "+WholeCommand) {
-			return true
+		if side != "" {
+			rest, is := strings.CutPrefix(line, side+" ")
+			if !is {
+				return false
+			}
+			if line = rest; strings.HasPrefix(line, WholeCommand) {
+				return true
+			}
 		}
-		line = strings.TrimPrefix(strings.TrimPrefix(line, Head+" "), "Benchmark")
-		rest, is := strings.CutPrefix(line, c.Name)
+		line, is := strings.CutPrefix(line, "Benchmark")
 		if !is {
-			rest, is = strings.CutPrefix(line, strings.TrimSuffix(c.Name, "-"+c.Key("/gomaxprocs")))
+			return false
 		}
-		return is && (rest == "" || rest[0] == ':' || rest[0] == ' ' || rest[0] == '-')
+		name, _, _ := strings.Cut(line, ": ")
+		name = strings.TrimSpace(name)
+		// "X-2" is X with GOMAXPROCS, and the parent of X/a-2.
+		parent, suffix, cut := cutLast(name, "-")
+		if _, err := strconv.Atoi(suffix); !cut || err != nil {
+			parent = name
+		}
+		return slices.Contains(names, name) || strings.HasPrefix(c.Name, name+"/") || strings.HasPrefix(c.Name, parent+"/")
 	})
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }
 
 // rows makes a row for each unit that both sides have of a cell.
@@ -321,6 +354,10 @@ func (j *Judgement) rows(s *Sides, o Rules) error {
 		usual := slices.ContainsFunc(units, has)
 		for _, unit := range base.Units {
 			if !has(unit) {
+				if judged := slices.Contains(units, unit) || isExact(meta, base, unit); judged && len(base.Values(unit)) > 0 {
+					j.OnlyBase = append(j.OnlyBase, strings.TrimSpace(id)+" "+unit)
+					j.lost = j.lost || isExact(meta, base, unit)
+				}
 				continue
 			}
 			r := Row{Cell: base.Name, Pkg: base.Key("pkg"), Unit: unit, Better: meta.GetBetter(unit), cell: base, Status: Unchanged}
@@ -340,9 +377,19 @@ func (j *Judgement) rows(s *Sides, o Rules) error {
 			j.compare(&r, s, id)
 			j.Rows = append(j.Rows, r)
 		}
+		for _, unit := range head.Units {
+			if judged := slices.Contains(units, unit) || isExact(meta, head, unit); judged && len(base.Values(unit)) == 0 && len(head.Values(unit)) > 0 {
+				j.OnlyHead = append(j.OnlyHead, strings.TrimSpace(id)+" "+unit)
+			}
+		}
 	}
-	both := len(s.order) - len(j.OnlyBase) - len(j.OnlyHead) - len(j.Failed)
-	if !found && both > 0 {
+	both := 0
+	for id := range s.base {
+		if s.head[id] != nil {
+			both++
+		}
+	}
+	if !found && both > 0 && !j.lost {
 		return summary.Errorf("judge: no unit that both sides have is one of %s (name others with -units)", strings.Join(units, ", "))
 	}
 	return nil
@@ -360,8 +407,11 @@ func isExact(meta benchfmt.UnitMetadataMap, c *summary.Cell, unit string) bool {
 func isTail(unit string) bool {
 	name, _, _ := strings.Cut(unit, "-")
 	digits, isP := strings.CutPrefix(name, "p")
-	if _, err := strconv.Atoi(digits); isP && err == nil {
-		return strings.HasPrefix(digits, "99")
+	if v, err := strconv.ParseFloat(digits, 64); isP && err == nil {
+		for v > 100 && !strings.Contains(digits, ".") { // p999 is p99.9
+			v /= 10
+		}
+		return v >= 99
 	}
 	return name == "max"
 }
@@ -372,9 +422,7 @@ func (j *Judgement) compare(r *Row, s *Sides, id string) {
 		r.Counts = s.counts(id, r.Unit, r.Better)
 		return
 	}
-	if r.Effect = s.effect(s.head[id], s.base[id], r.Unit, r.Better); r.Effect == nil {
-		r.Counts = s.counts(id, r.Unit, r.Better)
-	}
+	r.Effect = s.effect(s.head[id], s.base[id], r.Unit, r.Better)
 	r.Noise = s.effect(s.again[id], s.base[id], r.Unit, r.Better)
 }
 
@@ -388,7 +436,10 @@ func (s *Sides) effect(of, base *summary.Cell, unit string, better int) *Effect 
 		a, b = b, a
 	}
 	e, ok := Compare(a, b)
-	if !ok || 2*e.N < min(len(a), len(b)) { // zeros, mostly
+	if from, differs := CompareZeros(a, b); differs {
+		return &from
+	}
+	if !ok {
 		return nil
 	}
 	return &e
@@ -406,7 +457,18 @@ func (s *Sides) counts(id, unit string, better int) *Counts {
 		return all
 	}
 	base, head := values(s.base[id], s.again[id]), values(s.head[id])
-	c := &Counts{Base: slices.Compact(base)}
+	c := &Counts{}
+	if n := len(base); n > 0 {
+		c.usual = base[n/2] // what nine in ten are, the middle one is
+		same := 0
+		for _, v := range base {
+			if v == c.usual {
+				same++
+			}
+		}
+		c.steady = float64(same) >= steadyShare*float64(n)
+	}
+	c.Base = slices.Compact(base)
 	if n := len(head); n > 0 {
 		c.Typical = head[(n-1)/2]
 		if better > 0 {
@@ -429,17 +491,17 @@ func (c Counts) change(better int) int {
 		return 0
 	}
 	above, below := c.beyond()
-	if len(c.Base) == 1 {
-		above, below = above || c.Typical > c.Base[0], below || c.Typical < c.Base[0]
-	}
+	worse, allBetter := above, below
 	if better > 0 {
-		above, below = below, above
+		worse, allBetter = below, above
 	}
-	allAbove, allBelow := c.beyond()
+	if c.steady {
+		worse = worse || better > 0 && c.Typical < c.usual || better <= 0 && c.Typical > c.usual
+	}
 	switch {
-	case above:
+	case worse:
 		return 1
-	case below && (allAbove || allBelow):
+	case allBetter:
 		return -1
 	}
 	return 0
@@ -508,8 +570,8 @@ func moved(s *Sides, names []string) (all []Moved) {
 		}
 	}
 	for _, c := range s.reference {
-		// The median of two is no more than one of them.
-		if v := c.Values(unit); len(v) >= 9 {
+		// The median of two or three is no more than one of them.
+		if v := c.Values(unit); len(v) >= 18 {
 			third := len(v) / 3
 			add(c.Name, middle(v[:third]), middle(v[third:len(v)-third]), middle(v[len(v)-third:]))
 		}
@@ -559,7 +621,7 @@ func (j *Judgement) exact(second *Sides) {
 			continue
 		}
 		id := r.id()
-		if r.Again = second.counts(id, r.Unit, r.Better); len(r.Again.Head) == 0 {
+		if r.Again = second.counts(id, r.Unit, r.Better); len(r.Again.Head) == 0 || len(r.Again.Base) == 0 {
 			r.Again = nil
 		} else if r.Again.change(r.Better) <= 0 {
 			r.Status, r.Why = Unconfirmed, "not so in the second run"
@@ -587,11 +649,11 @@ func (j *Judgement) accepted(results *summary.Results) error {
 			if c.Name != AcceptedName(r) || c.Key("pkg") != r.Pkg || len(c.Values(r.Unit)) == 0 {
 				continue
 			}
-			have := Counts{Base: c.Values(r.Unit)[:1], Head: r.Counts.Head, Typical: r.Counts.Typical}
+			have := Counts{Base: c.Values(r.Unit)[:1], Head: r.Counts.Head, Typical: r.Counts.Typical, usual: c.Values(r.Unit)[0], steady: true}
 			switch change := have.change(r.Better); {
 			case change == 0 && r.Status == Improved:
 				r.Why = "as accepted"
-			case change > 0 && r.Status != Regressed && len(r.Counts.Base) == 1 && len(r.Counts.Head) == 1:
+			case change > 0 && r.Status != Regressed:
 				r.Status, r.Why = Regressed, fmt.Sprintf("accepted is %s", number(have.Base[0]))
 			}
 		}
@@ -607,13 +669,15 @@ func AcceptedName(r *Row) string {
 
 // time judges the time lane.
 func (j *Judgement) time(second *Sides, o Rules) {
-	var rows, without []*Row
+	var rows []*Row
 	var p []float64
 	for i := range j.Rows {
 		switch r := &j.Rows[i]; {
 		case r.Lane != TimeLane:
-		case r.Effect == nil: // a zero: no test is made
-			without = append(without, r)
+		case r.Effect == nil: // zeros on both sides
+			if r.Base.Value != 0 || r.Head.Value != 0 {
+				r.Status, r.Why = Undecided, "no pair has a ratio"
+			}
 		default:
 			rows, p = append(rows, r), append(p, r.Effect.P)
 			j.Pairs = max(j.Pairs, r.Effect.N)
@@ -621,9 +685,6 @@ func (j *Judgement) time(second *Sides, o Rules) {
 	}
 	j.tested = len(rows)
 	j.Need = PairsNeeded(j.tested, o.Q)
-	for _, r := range without {
-		r.withoutRatio(max(j.Need, summary.MinSamples))
-	}
 	stand := Discoveries(p, o.Q)
 	var suspects []*Row
 	for i, r := range rows {
@@ -633,33 +694,18 @@ func (j *Judgement) time(second *Sides, o Rules) {
 			r.Status, r.Why = Undecided, fmt.Sprintf("n=%d, needs %d", r.Effect.N, j.Need)
 		case len(j.Doubts) > 0:
 			r.Status, r.Why = Undecided, "the machine was disturbed"
-		case stand[i] && r.Effect.Ratio > r.Bound:
+		case stand[i] && r.Effect.worse(r.Bound):
 			suspects = append(suspects, r)
-		case stand[i] && 1/r.Effect.Ratio > r.Bound:
+		case stand[i] && r.Effect.better(r.Bound):
 			r.Status = Improved
 		}
 	}
 	j.confirm(suspects, second, o)
 }
 
-// withoutRatio judges a row of which no pair has a ratio, as where base is zero.
-func (r *Row) withoutRatio(need int) {
-	c := *r.Counts
-	above, below := c.beyond()
-	switch {
-	case !above && !below: // whatever else there is now and then
-	case min(r.Base.N, r.Head.N) < need:
-		r.Status, r.Why = Undecided, fmt.Sprintf("n=%d, needs %d", min(r.Base.N, r.Head.N), need)
-	case above && r.Better < 0, below && r.Better > 0:
-		r.Status, r.Why = Regressed, "no ratio: all of head is beyond all of base"
-	default:
-		r.Status = Improved
-	}
-}
-
 // bound is what an effect must be beyond.
 func bound(noise *Effect, least float64) float64 {
-	if noise == nil {
+	if noise == nil || noise.Zeros {
 		return least
 	}
 	return max(least, noise.Spread())
@@ -697,7 +743,7 @@ func (j *Judgement) confirm(suspects []*Row, second *Sides, o Rules) {
 			r.Status, r.Why = Undecided, fmt.Sprintf("suspect; second run: n=%d, needs %d", r.Second.N, need)
 		case len(doubts) > 0:
 			r.Status, r.Why = Undecided, "suspect; second run: "+strings.Join(doubts, "; ")
-		case !stand[i] || r.Second.Ratio <= r.Bound2:
+		case !stand[i] || !r.Second.worse(r.Bound2):
 			r.Status, r.Why = Unconfirmed, "not so in the second run"
 		}
 	}
@@ -721,7 +767,7 @@ func (j *Judgement) outcome() Outcome {
 	switch {
 	case any(ExactLane, Regressed), any(TimeLane, Regressed), len(j.Failed) > 0:
 		return Regression
-	case any(TimeLane, Undecided), len(j.Doubts) > 0:
+	case any(TimeLane, Undecided), len(j.Doubts) > 0, j.lost:
 		return Inconclusive
 	case len(j.Rows) == 0:
 		return Inconclusive // nothing was compared

@@ -305,6 +305,8 @@ func TestJudgeExact(t *testing.T) {
 		{"varies", counts(c(7, 9), c(8, 7), c(9, 8)), "", Undecided, Fine},
 		{"varies, and head is beyond all", counts(c(7, 9), c(8, 7), c(10, 12)), "", Regressed, Regression},
 		{"varies, and head is beyond most", counts(c(7, 9), c(8, 7), c(9, 12)), "", Undecided, Fine},
+		{"a stray one on base hides nothing", counts(append([]int{8}, slices.Repeat(c(7), 19)...), slices.Repeat(c(7), 20), slices.Repeat(c(8), 20)), "", Regressed, Regression},
+		{"two that base never had", counts(c(7, 7), c(7, 7), c(8, 9)), "", Regressed, Regression},
 		{"more is better", hits.Replace(counts(c(7, 7), c(7, 7), c(8, 8))), "", Improved, Fine},
 		{"less is worse", hits.Replace(counts(c(7, 7), c(7, 7), c(6, 6))), "", Regressed, Regression},
 	} {
@@ -444,6 +446,65 @@ func TestOneSided(t *testing.T) {
 	}
 }
 
+// A unit that head lacks is named; of a count, the gate would be off.
+func TestLostUnit(t *testing.T) {
+	text := func(head string) string {
+		var f file
+		f.WriteString("Unit syscalls/op assume=exact better=lower\n")
+		for k := 1; k <= 8; k++ {
+			f.round(k)
+			f.line(Base, "A", 10+k, "ns/op", 7, "syscalls/op")
+			f.line(Head, "A", 10+k, "ns/op", 3, head)
+		}
+		return f.String()
+	}
+	if j := judge(t, text("other"), "", Rules{}); j.Outcome != Inconclusive || fmt.Sprint(j.OnlyBase) != "[A syscalls/op]" {
+		t.Errorf("head without syscalls/op: %s, only on base %q; want inconclusive, and it named", j.Outcome, j.OnlyBase)
+	}
+	if j := judge(t, text("allocs/op"), "", Rules{}); fmt.Sprint(j.OnlyHead) != "[A allocs/op]" {
+		t.Errorf("only on head %q, want allocs/op", j.OnlyHead)
+	}
+}
+
+// Head that fails now and then, or in a parent, is no fine head.
+func TestFailsInPart(t *testing.T) {
+	var f file
+	for k := 1; k <= 8; k++ {
+		f.round(k)
+		for _, side := range []string{Base, Head} {
+			f.line(side, "A/x-2", 10+k, "ns/op", 1, "allocs/op")
+		}
+		f.line(Base, "P/a-2", 10+k, "ns/op")
+	}
+	for _, test := range []struct {
+		line string
+		want string
+	}{
+		{"# failed: head BenchmarkA/x: it broke\n", "[A/x-2]"},
+		{"# failed: head BenchmarkA/x: it broke\n# failed: base BenchmarkA/x: it broke\n", "[]"},
+		{"# failed: head BenchmarkP\n", "[P/a-2]"},
+		{"# failed: head BenchmarkP-2\n", "[P/a-2]"},
+		{"# failed: head the command: panic: x\n", "[A/x-2 P/a-2]"},
+		{"# failed: head BenchmarkPP\n", "[]"},
+	} {
+		j := judge(t, f.String()+test.line, "", Rules{})
+		if got := fmt.Sprint(j.Failed); got != test.want || (got != "[]") != (j.Outcome == Regression) {
+			t.Errorf("%q: failed %s, %s; want %s", test.line, got, j.Outcome, test.want)
+		}
+	}
+}
+
+func TestIsTail(t *testing.T) {
+	for unit, want := range map[string]bool{
+		"p50-sec": false, "p95-sec": false, "p98.9-ns": false, "p99-sec": true, "p99.9-sec": true, "p999-sec": true, "p9999-ns": true,
+		"p100-ns": true, "max-sec": true, "sec/op": false, "p-sec": false, "p995-sec": true, "p500-sec": false, "maximum-ns": false,
+	} {
+		if got := isTail(unit); got != want {
+			t.Errorf("isTail(%q) = %v, want %v", unit, got, want)
+		}
+	}
+}
+
 func TestZeros(t *testing.T) {
 	zeros := func(head float64) string {
 		var f file
@@ -464,6 +525,12 @@ func TestZeros(t *testing.T) {
 	}
 	if r := status(t, judge(t, zeros(48), "", Rules{}), "A", "B/op"); r.Status != Regressed {
 		t.Errorf("from 0 to 48 B/op: %s (%s), want regressed", r.Status, r.Why)
+	}
+	if r := status(t, judge(t, zeros(48), zeros(0), Rules{}), "A", "B/op"); r.Status != Undecided && r.Status != Unconfirmed {
+		t.Errorf("from 0 to 48 B/op, and not in the second run: %s (%s)", r.Status, r.Why)
+	}
+	if r := status(t, judge(t, "# noise: steal=50%\n"+zeros(48), "", Rules{}), "A", "B/op"); r.Status != Undecided {
+		t.Errorf("from 0 to 48 B/op beside noise: %s, want undecided", r.Status)
 	}
 	// What is there now and then, on either side, is no change and no doubt.
 	now := strings.Replace(strings.Replace(zeros(0), " 0 B/op", " 700 B/op", 2), "103 ns/op 0 B/op", "103 ns/op 9 B/op", 2)
@@ -495,6 +562,22 @@ func TestWaivers(t *testing.T) {
 	j = judge(t, text, "", Rules{Waivers: list, Today: day("2027-04-01 00:00:00")})
 	if j.Outcome != Regression || !slices.ContainsFunc(j.Notes, func(n string) bool { return strings.Contains(n, "ended on 2027-03-31") }) {
 		t.Errorf("a day later: %s, notes %q; want a regression, and that it ended", j.Outcome, j.Notes)
+	}
+	// Of one package alone, and of a unit as benchmarks print it.
+	two := strings.ReplaceAll(text, "commit:", "pkg: m/a\ncommit:") + strings.ReplaceAll(text, "commit:", "pkg: m/b\ncommit:")
+	list, err = ReadWaivers(strings.NewReader("pkg:m/a .name:Read | ns/op | 2027-03-31 | one\n"), "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j = judge(t, two, "", Rules{Waivers: list, Today: day("2027-01-01 00:00:00")})
+	got := map[string]Status{}
+	for _, r := range j.Rows {
+		if strings.Contains(r.Cell, "pread") {
+			got[r.Pkg] = r.Status
+		}
+	}
+	if got["m/a"] != Waived || got["m/b"] != Regressed {
+		t.Errorf("waived for m/a alone: %v", got)
 	}
 	for _, bad := range []string{"a | b | 2027-03-31", "a | b | 2027-03-31 | ", "a | b | tomorrow | c", " | b | 2027-03-31 | c", "words"} {
 		if _, err := ReadWaivers(strings.NewReader(bad), "w"); err == nil || !strings.Contains(err.Error(), "w:1") {
@@ -566,7 +649,7 @@ func TestRender(t *testing.T) {
 	}
 	cells["Read/pattern=rand/cache=warm/size=16MiB/block=4KiB/method=pread-2"] = 1.12
 	cells["Read/pattern=rand/cache=warm/size=16MiB/block=64KiB/method=mmap-2"] = 0.6
-	r := run{rounds: 15, noise: 0.02, cells: cells, head: "machine: vm\nUnit syscalls/op assume=exact better=lower\nUnit p99-ns better=lower\n",
+	r := run{rounds: 18, noise: 0.02, cells: cells, head: "machine: vm\nUnit syscalls/op assume=exact better=lower\nUnit p99-ns better=lower\n",
 		more: func(f *file, k int) {
 			for _, side := range []string{Base, Again, Head} {
 				n, tail := 256, 9000
@@ -653,7 +736,7 @@ func FuzzJudge(f *testing.F) {
 			t.Error(err)
 		}
 		for _, r := range j.Rows {
-			if r.Effect != nil && !(r.Effect.Lo <= r.Effect.Ratio*(1+1e-9) && r.Effect.Ratio <= r.Effect.Hi*(1+1e-9) && r.Effect.P >= 0 && r.Effect.P <= 1) {
+			if r.Effect != nil && !r.Effect.Zeros && !(r.Effect.Lo <= r.Effect.Ratio*(1+1e-9) && r.Effect.Ratio <= r.Effect.Hi*(1+1e-9) && r.Effect.P >= 0 && r.Effect.P <= 1) {
 				t.Errorf("%+v", r.Effect)
 			}
 		}

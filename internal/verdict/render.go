@@ -37,7 +37,7 @@ func (j *Judgement) Sentence() string {
 			what = append(what, fmt.Sprintf("%d of %s worse", n, rows(judged)))
 		}
 		if n := len(j.Failed); n > 0 {
-			what = append(what, fmt.Sprintf("%d that base has fail on head", n))
+			what = append(what, fmt.Sprintf("%d fail on head", n))
 		}
 		return "regression: " + strings.Join(what, ", ")
 	case Inconclusive:
@@ -46,6 +46,8 @@ func (j *Judgement) Sentence() string {
 			why = strings.Join(j.Doubts, "; ")
 		} else if len(j.Rows) == 0 {
 			why = "the sides have no row in common"
+		} else if j.lost {
+			why = "head lacks counts that base has"
 		} else if j.Pairs < j.Need {
 			why = fmt.Sprintf("%d pairs, and %s need %d", j.Pairs, rows(j.tested), j.Need)
 		} else {
@@ -81,7 +83,7 @@ func rows(n int) string {
 func (j *Judgement) hidden() (worst *Row, hi float64) {
 	for i := range j.Rows {
 		r := &j.Rows[i]
-		if r.Lane == TimeLane && r.Effect != nil && (r.Status == Unchanged || r.Status == Unconfirmed) && r.Effect.Hi > hi {
+		if r.Lane == TimeLane && r.Effect != nil && !r.Effect.Zeros && (r.Status == Unchanged || r.Status == Unconfirmed) && r.Effect.Hi > hi {
 			worst, hi = r, r.Effect.Hi
 		}
 	}
@@ -117,7 +119,11 @@ func (r *Row) changeText(e *Effect) string {
 
 // columns are a row's figures as text: the values, the change, the bound, pairs, why.
 func (r *Row) columns() (values, change, bound, n string) {
-	if r.Lane == ExactLane || r.Effect == nil {
+	if r.Lane == ExactLane || r.Effect == nil || r.Effect.Zeros {
+		if r.Effect != nil {
+			class := benchunit.ClassOf(r.Unit)
+			return "", benchunit.Scale(r.Base.Value, class) + " → " + benchunit.Scale(r.Head.Value, class), "", fmt.Sprint(r.Effect.N)
+		}
 		if r.Counts == nil {
 			return "", "", "", ""
 		}
@@ -150,7 +156,7 @@ func span(v []float64) string {
 // why is what the status needs to be understood.
 func (r *Row) why() string {
 	why := r.Why
-	if r.Second != nil {
+	if r.Second != nil && !r.Second.Zeros {
 		again := "second run: " + r.changeText(r.Second)
 		if why != "" {
 			again += "; " + why
@@ -209,11 +215,11 @@ func (r *Row) told() bool {
 	case ExactLane:
 		return r.Status != Unchanged && !(r.Status == Undecided && len(r.Counts.Base) > 1)
 	case TimeLane:
-		if r.Effect == nil {
+		if r.Effect == nil || r.Effect.Zeros {
 			return r.Status != Unchanged
 		}
 	case ShownLane:
-		return r.Effect != nil && r.Effect.N >= summary.MinSamples && (r.Effect.Lo > MinLead || r.Effect.Hi < 1/MinLead)
+		return r.Effect != nil && !r.Effect.Zeros && r.Effect.N >= summary.MinSamples && (r.Effect.Lo > MinLead || r.Effect.Hi < 1/MinLead)
 	}
 	return true
 }
@@ -445,7 +451,7 @@ func (j *Judgement) JSON(w io.Writer, t Title) error {
 
 // Oriented returns the row's effect where it can be drawn: a ratio above 1 is worse.
 func (e *Effect) Oriented() (ratio, lo, hi float64, ok bool) {
-	if e == nil || !(e.Ratio > 0) || math.IsInf(e.Ratio, 0) {
+	if e == nil || e.Zeros || !(e.Ratio > 0) || math.IsInf(e.Ratio, 0) {
 		return 0, 0, 0, false
 	}
 	if e.N < summary.MinSamples {

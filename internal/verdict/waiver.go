@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/perf/benchunit"
+
 	"iopath/internal/summary"
 )
 
@@ -45,7 +47,11 @@ func ReadWaivers(r io.Reader, name string) (list []Waiver, err error) {
 		if err != nil {
 			return nil, summary.Errorf("read waivers %s: %q is no day (write 2027-03-31)", where, fields[2])
 		}
-		list = append(list, Waiver{fields[0], fields[1], until, fields[3], where})
+		unit := fields[1]
+		if unit != "*" {
+			_, unit = benchunit.Tidy(1, unit)
+		}
+		list = append(list, Waiver{fields[0], unit, until, fields[3], where})
 	}
 	if err := lines.Err(); err != nil {
 		return nil, summary.Errorf("read waivers %s: %w (is it a text file?)", name, err)
@@ -57,18 +63,18 @@ func ReadWaivers(r io.Reader, name string) (list []Waiver, err error) {
 // that are for nothing.
 func (j *Judgement) waive(results *summary.Results, waivers []Waiver, today time.Time) error {
 	for _, w := range waivers {
-		cells, err := results.Cells(w.Filter)
+		cells, err := results.Cells(w.Filter, "pkg")
 		if err != nil {
 			return fmt.Errorf("waiver %s: %w", w.Where, err)
 		}
 		names := map[string]bool{}
 		for _, c := range cells {
-			names[c.Name] = true
+			names[c.Key("pkg")+" "+c.Name] = true
 		}
 		used := false
 		for i := range j.Rows {
 			r := &j.Rows[i]
-			if r.Status != Regressed || !names[r.Cell] || w.Unit != "*" && w.Unit != r.Unit {
+			if r.Status != Regressed || !names[r.id()] || w.Unit != "*" && w.Unit != r.Unit {
 				continue
 			}
 			used = true
