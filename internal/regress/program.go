@@ -21,13 +21,13 @@ import (
 
 // A GoBench says which benchmarks of a Go package are measured, and how.
 type GoBench struct {
-	Pkg       string   // one, as go test has it
-	Bench     string   // regular expression, as of go test -bench
-	BenchTime string   // of each cell in a round, as of go test -benchtime
-	Tags      string   // build tags
-	Args      []string // for the test binary
-	Uncounted []string // further ones by which it counts nothing; nil: it knows none
-	Env       []string // for the test binary
+	Pkg       string        // one, as go test has it
+	Bench     string        // regular expression, as of go test -bench
+	BenchTime string        // of each cell in a round, as of go test -benchtime
+	Tags      string        // build tags
+	Args      []string      // for the test binary
+	Uncounted []string      // further ones by which it counts nothing; nil: it knows none
+	Env       []string      // for the test binary
 	Limit     time.Duration // for the run that learns the names; 0: none
 	// Narrow returns further arguments with which the binary prepares no more than one
 	// cell needs; nil: it knows none.
