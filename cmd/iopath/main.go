@@ -24,9 +24,13 @@ import (
 
 	"iopath/bench"
 	"iopath/internal/summary"
+	"iopath/workloads/claims"
 )
 
 func main() {
+	if claims.Child() {
+		os.Exit(0)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	if started, err := bench.Child(ctx); started {
 		if err != nil {
@@ -96,6 +100,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			pressureCommand(stdout, stderr),
 			regressCommand(stdout, stderr),
 			gateCommand(stdout, stderr),
+			claimsCommand(stdout, stderr),
 			methodsCommand(stdout),
 			doctorCommand(stdout),
 			roundCommand(stdin, stdout),

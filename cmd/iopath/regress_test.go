@@ -16,10 +16,14 @@ import (
 	"iopath/internal/summary"
 	"iopath/internal/trial"
 	"iopath/internal/verdict"
+	"iopath/workloads/claims"
 )
 
 // The test binary stands in for iopath where that starts itself.
 func TestMain(m *testing.M) {
+	if claims.Child() {
+		os.Exit(0)
+	}
 	if len(os.Args) > 1 && os.Args[1] == roundName {
 		main()
 	}

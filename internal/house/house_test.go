@@ -34,6 +34,8 @@ var mayKnow = map[string][]string{
 	"iopath/workloads/iomethod":              {},
 	"iopath/workloads":                       {"iopath/workloads/iomethod"},
 	"iopath/workloads/iomethod/iomethodtest": {"iopath/workloads/iomethod", "iopath/workloads", "iopath/internal/peer"},
+	"iopath/workloads/claims":                {"iopath/internal/cgroup", "iopath/internal/host", "iopath/internal/loopdev", "iopath/internal/pagecache", "iopath/internal/summary", "iopath/internal/verdict"},
+	"iopath/internal/loopdev":                {},
 	"iopath/internal/counters":               {},
 	"iopath/internal/pagecache":              {},
 	"iopath/internal/git":                    {},
