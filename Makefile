@@ -8,6 +8,7 @@
 #   make advise [RUN=DIR]          which method for which workload, and why
 #   make compare OLD=DIR NEW=DIR   two runs, by benchstat
 #   make regress BASE=main         this work tree against a commit, in turn: is it slower?
+#   make crash                     what survives a crash of the process, and of the machine
 #   make claims                    what is said of mmap, each claim by an experiment
 #   make doctor                    what this machine lets us measure
 #   make methods                   the methods, and README's table of them
@@ -21,7 +22,7 @@ IOPATH := $(GO) run ./cmd/iopath
 # The newest run, if any.
 RUN    ?= $(patsubst %/bench.txt,%,$(firstword $(shell ls -t results/*/*/bench.txt 2>/dev/null)))
 
-.PHONY: bench test table plots report advise compare regress claims doctor methods crosscheck clean
+.PHONY: bench test table plots report advise compare regress crash claims doctor methods crosscheck clean
 
 bench:
 	$(IOPATH) bench $(ARGS)
@@ -53,6 +54,9 @@ compare:
 regress:
 	@test -n "$(BASE)" || { echo "make regress: against what? (make regress BASE=main)" >&2; exit 2; }
 	scripts/ci-regress.sh "$(BASE)" $(ARGS)
+
+crash:
+	$(IOPATH) crash $(ARGS)
 
 claims:
 	$(IOPATH) claims $(ARGS)

@@ -25,10 +25,11 @@ import (
 	"iopath/bench"
 	"iopath/internal/summary"
 	"iopath/workloads/claims"
+	"iopath/workloads/crash"
 )
 
 func main() {
-	if claims.Child() {
+	if crash.Child() || claims.Child() {
 		os.Exit(0)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -100,6 +101,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 			pressureCommand(stdout, stderr),
 			regressCommand(stdout, stderr),
 			gateCommand(stdout, stderr),
+			crashCommand(stdout, stderr),
 			claimsCommand(stdout, stderr),
 			methodsCommand(stdout),
 			doctorCommand(stdout),

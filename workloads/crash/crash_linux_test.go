@@ -1,0 +1,209 @@
+package crash
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if Child() || loseMachines() {
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func experiment(t *testing.T, method, policy, layout string, seed uint64) Experiment {
+	return Experiment{Dir: t.TempDir(), Method: method, Policy: policy, Layout: layout, Size: 16 << 20, Time: 50 * time.Millisecond, Seed: seed}
+}
+
+// Each fault of the process, on a mapping, a private one, write and a buffer.
+func TestProcessFaults(t *testing.T) {
+	for i, fault := range Faults {
+		if testing.Short() && slices.Contains([]string{"sigsegv", "panic", "sigabrt"}, fault.Name) {
+			continue
+		}
+		for _, test := range []struct {
+			method, policy, layout string
+			loses                  bool // whatever the fault
+		}{
+			{"mmap.shared", "none", "sparse", false},
+			{"mmap.shared", "each", "prealloc", false},
+			{"mmap.private", "none", "sparse", true},
+			{"write", "none", "append", false},
+			{"pwrite", "each", "append", false},
+			{"os.File", "none", "append", false},
+			{"bufio", "flush", "append", false},
+			{"odirect", "none", "append", false},
+		} {
+			if testing.Short() && (test.policy != "none" || strings.HasPrefix(test.method, "o")) {
+				continue
+			}
+			e := experiment(t, test.method, test.policy, test.layout, uint64(i)+1)
+			c, err := e.Process(t.Context(), fault.Name)
+			if errors.Is(err, errors.ErrUnsupported) {
+				t.Logf("%s of %s/%s: %v", fault.Name, test.method, test.policy, err)
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s of %s/%s: %v", fault.Name, test.method, test.policy, err)
+				continue
+			}
+			switch {
+			case c.Acknowledged == 0:
+				t.Errorf("%s of %s/%s: nothing was acknowledged", fault.Name, test.method, test.policy)
+			case fault.Name == "truncate":
+				if c.LostOrTorn() == 0 && !test.loses {
+					t.Errorf("truncate of %s/%s: nothing lost", test.method, test.policy)
+				}
+				// Go dies of SIGBUS as of what nobody recovers.
+				if mapped := test.method[:4] == "mmap"; mapped == c.StillWriting || mapped && c.Died != "exit status 2" {
+					t.Errorf("truncate of %s/%s: still writing: %v, died of %s", test.method, test.policy, c.StillWriting, c.Died)
+				}
+			case fault.Name == "wild":
+				// A stray store into a shared mapping is in the file.
+				if want := test.method == "mmap.shared"; want != c.Corrupted {
+					t.Errorf("wild store of %s/%s: in the file: %v, want %v (%+v)", test.method, test.policy, c.Corrupted, want, c)
+				}
+				if bad := c.LostOrTorn(); !test.loses && (c.Corrupted && bad != 1 || !c.Corrupted && bad != 0) {
+					t.Errorf("wild store of %s/%s: %+v, want no loss beside it", test.method, test.policy, c)
+				}
+			case test.loses && c.Lost != c.Acknowledged:
+				t.Errorf("%s of %s/%s: %+v, want all lost", fault.Name, test.method, test.policy, c.Counts)
+			case !test.loses && c.LostOrTorn() > 0:
+				t.Errorf("%s of %s/%s: %+v, want none lost", fault.Name, test.method, test.policy, c.Counts)
+			}
+		}
+	}
+}
+
+// What bufio has not flushed is lost with the process.
+func TestBufferIsLost(t *testing.T) {
+	var all uint64
+	for seed := range uint64(5) {
+		c, err := experiment(t, "bufio", "none", "append", seed).Process(t.Context(), "sigkill")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := c.LostOrTorn() * RecordSize
+		if lost > 64<<10+2*RecordSize {
+			t.Errorf("lost %d bytes, want no more than the buffer has: %+v", lost, c.Counts)
+		}
+		all += lost
+	}
+	if all == 0 { // one may be killed just when it has flushed
+		t.Error("lost nothing in 5 cycles, want some")
+	}
+}
+
+// A cycle of the same seed does the same where the clock has no say: the file's records.
+func TestUnknown(t *testing.T) {
+	if _, err := experiment(t, "write", "none", "append", 1).Process(t.Context(), "flood"); err == nil {
+		t.Error("an unknown fault is committed")
+	}
+	if _, err := experiment(t, "write", "none", "spiral", 1).Process(t.Context(), "exit"); err == nil {
+		t.Error("an unknown layout is made")
+	}
+	for _, s := range []string{"write", "write/flush", "mmap/none", ""} {
+		if _, _, err := ParseCell(s); err == nil {
+			t.Errorf("%q is a cell", s)
+		}
+	}
+}
+
+// Each backend proves itself, where it can be had.
+func TestMachines(t *testing.T) {
+	for _, b := range Backends {
+		t.Run(b.Name, func(t *testing.T) {
+			if testing.Short() && b.Name == "voldisk" {
+				t.Skip("takes long: TestNothingIsLeft has it")
+			}
+			before := mounts(t)
+			err := b.SelfCheck(t.Context(), t.TempDir(), 5)
+			if errors.Is(err, errors.ErrUnsupported) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, fs := range b.Filesystems[1:] {
+				e := experiment(t, "mmap.shared", "each", "prealloc", 6)
+				e.Time = 200 * time.Millisecond
+				cycles, err := b.Machine(t.Context(), e, fs)
+				if errors.Is(err, errors.ErrUnsupported) {
+					t.Logf("%s: %v", fs, err)
+					continue
+				}
+				if err != nil {
+					t.Errorf("%s: %v", fs, err)
+				}
+				for _, c := range cycles {
+					if c.LostOrTorn() > 0 || c.Acknowledged == 0 {
+						t.Errorf("%s: msync each record: %+v", fs, c)
+					}
+				}
+			}
+			if after := mounts(t); before != after {
+				t.Errorf("mounts are left:\n%s", after)
+			}
+		})
+	}
+}
+
+// A policy that lies is found out, and one that does not lie is not.
+func TestPromises(t *testing.T) {
+	cycles := []Cycle{
+		{Fault: "power", Backend: "voldisk", Filesystem: "ext4", Promised: true, Counts: Counts{Acknowledged: 3, Intact: 3}},
+		{Fault: "power", Backend: "voldisk", Filesystem: "ext4", Promised: true, Counts: Counts{Acknowledged: 3, Intact: 2, Torn: 1}},
+		{Fault: "power", Backend: "voldisk", Filesystem: "ext4", Counts: Counts{Acknowledged: 3, Lost: 3}},
+		{Fault: "sigkill", Backend: "process", Filesystem: "ext4", Promised: true, Counts: Counts{Acknowledged: 3, Lost: 3}},
+	}
+	want := []Promise{{Backend: "voldisk", Filesystem: "ext4", Promised: 2, Broken: 1, Unpromised: 1, LossyOthers: 1}}
+	if got := PromisesKept(cycles); !slices.Equal(got, want) {
+		t.Errorf("PromisesKept = %+v, want %+v", got, want)
+	}
+	for _, m := range Methods {
+		for _, p := range m.Policies {
+			want := m.Name != "mmap.private" && slices.Contains([]string{"each", "64", "dsync", "store"}, p)
+			if got := Promises(m.Name, p); got != want {
+				t.Errorf("Promises(%s, %s) = %v, want %v", m.Name, p, got, want)
+			}
+		}
+	}
+}
+
+func mounts(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestRows(t *testing.T) {
+	cycles := []Cycle{
+		{Method: "m", Policy: "p", Layout: "l", Fault: "sigkill", Counts: Counts{Acknowledged: 10, Intact: 10}, Rate: 5},
+		{Method: "m", Policy: "p", Layout: "l", Fault: "panic", Counts: Counts{Acknowledged: 10, Intact: 10}, Rate: 7},
+		{Method: "m", Policy: "p", Layout: "l", Fault: "wild", Counts: Counts{Acknowledged: 10, Torn: 1, Intact: 9}},
+		{Method: "m", Policy: "p", Layout: "l", Fault: "power", Counts: Counts{Acknowledged: 10, Intact: 5, Lost: 4, Torn: 1}, Rate: 6, DeviceBytes: 30000},
+		{Method: "m", Policy: "p", Layout: "l", Fault: "power", Counts: Counts{Acknowledged: 10, Intact: 10}, Rate: 6},
+	}
+	rows := Rows(cycles)
+	if len(rows) != 1 {
+		t.Fatalf("%d rows, want 1", len(rows))
+	}
+	r := rows[0]
+	if got := r.Loss["process"].String(); got != "0 of 2 (<100%)" {
+		t.Errorf("process: %s", got)
+	}
+	if got := r.Loss["power"].String(); got != "25% (50%) of 2 †" {
+		t.Errorf("power: %s", got)
+	}
+	if r.Rate != 6 || r.PerByte != 3 || !slices.Contains(Columns, "kernel") {
+		t.Errorf("costs: %+v", r)
+	}
+}
