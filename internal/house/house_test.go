@@ -34,7 +34,7 @@ var mayKnow = map[string][]string{
 	"iopath/workloads/iomethod":              {},
 	"iopath/workloads":                       {"iopath/workloads/iomethod"},
 	"iopath/workloads/iomethod/iomethodtest": {"iopath/workloads/iomethod", "iopath/workloads", "iopath/internal/peer"},
-	"iopath/workloads/claims":                {"iopath/internal/cgroup", "iopath/internal/host", "iopath/internal/loopdev", "iopath/internal/pagecache", "iopath/internal/summary", "iopath/internal/verdict"},
+	"iopath/workloads/claims":                {"iopath/internal/cgroup", "iopath/internal/git", "iopath/internal/host", "iopath/internal/loopdev", "iopath/internal/pagecache", "iopath/internal/summary", "iopath/internal/verdict"},
 	"iopath/workloads/crash":                 {"iopath/internal/cgroup", "iopath/internal/loopdev", "iopath/internal/pagecache"},
 	"iopath/internal/loopdev":                {},
 	"iopath/internal/counters":               {},
