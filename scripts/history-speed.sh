@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
 done
 free=$(df --output=avail -k "$dir" | tail -1)
 [ "$free" -gt 4000000 ] || { echo "history-speed: $((free / 1024)) MB are free in $dir, want 4000 (name another -dir)" >&2; exit 2; }
-work=$(mktemp -d "$dir/iopath-history.XXXXXX")
+work=$(mktemp -d -p "$dir")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 go build -o "$work/iopath" ./cmd/iopath

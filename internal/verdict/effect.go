@@ -23,7 +23,7 @@ type Effect struct {
 	// Zeros says that one side of some pair is zero, which has no ratio. Then P is of the
 	// differences of all pairs, and Ratio, Lo and Hi are 0.
 	Zeros  bool    `json:"zeros,omitempty"`
-	Median float64 `json:"median_difference,omitempty"` // of the pairs, head less base, where Zeros
+	Median float64 `json:"median_difference,omitempty"` // head less base, of the pairs that differ, where Zeros
 }
 
 // maxPairs bounds the work: of more pairs, neighbours are averaged.
@@ -83,6 +83,8 @@ func CompareZeros(head, base []float64) (Effect, bool) {
 	}
 	e := Effect{N: len(d), Zeros: true}
 	e.P = signFlips(thin(d, maxPairs))
+	// Where nothing differs in half of the pairs, their median says nothing of the others.
+	d = slices.DeleteFunc(d, func(v float64) bool { return v == 0 })
 	slices.Sort(d)
 	e.Median = median(d)
 	return e, true

@@ -445,6 +445,12 @@ func (s *Sides) effect(of, base *summary.Cell, unit string, better int) *Effect 
 	return &e
 }
 
+// measured reports whether both sides have the unit of a cell.
+func (s *Sides) measured(id, unit string) bool {
+	base, head := s.base[id], s.head[id]
+	return base != nil && head != nil && len(base.Values(unit)) > 0 && len(head.Values(unit)) > 0
+}
+
 func (s *Sides) counts(id, unit string, better int) *Counts {
 	values := func(cells ...*summary.Cell) []float64 {
 		var all []float64
@@ -737,6 +743,8 @@ func (j *Judgement) confirm(suspects []*Row, second *Sides, o Rules) {
 	doubts := append(disturbances(second.results), beyond(moved(second, nil))...)
 	for i, r := range suspects {
 		switch {
+		case r.Second == nil && second.measured(r.id(), r.Unit): // zeros on both sides
+			r.Status, r.Why = Unconfirmed, "not so in the second run"
 		case r.Second == nil:
 			r.Status, r.Why = Undecided, "suspect, not in the second run"
 		case r.Second.N < need:

@@ -526,8 +526,25 @@ func TestZeros(t *testing.T) {
 	if r := status(t, judge(t, zeros(48), "", Rules{}), "A", "B/op"); r.Status != Regressed {
 		t.Errorf("from 0 to 48 B/op: %s (%s), want regressed", r.Status, r.Why)
 	}
-	if r := status(t, judge(t, zeros(48), zeros(0), Rules{}), "A", "B/op"); r.Status != Undecided && r.Status != Unconfirmed {
-		t.Errorf("from 0 to 48 B/op, and not in the second run: %s (%s)", r.Status, r.Why)
+	if r := status(t, judge(t, zeros(48), zeros(0), Rules{}), "A", "B/op"); r.Status != Unconfirmed {
+		t.Errorf("from 0 to 48 B/op, and not in the second run: %s (%s), want unconfirmed", r.Status, r.Why)
+	}
+	// In fewer than half of the rounds, and in each of those: no chance.
+	var often file
+	for k := 1; k <= 24; k++ {
+		often.round(k)
+		for _, side := range []string{Base, Again, Head} {
+			v := 16
+			if k <= 11 {
+				if v = 0; side == Head {
+					v = 4096
+				}
+			}
+			often.line(side, "A", 100+k, "ns/op", v, "B/op")
+		}
+	}
+	if r := status(t, judge(t, often.String(), "", Rules{}), "A", "B/op"); r.Status != Regressed {
+		t.Errorf("from 0 to 4096 B/op in 11 of 24 rounds: %s (%+v), want regressed", r.Status, r.Effect)
 	}
 	if r := status(t, judge(t, "# noise: steal=50%\n"+zeros(48), "", Rules{}), "A", "B/op"); r.Status != Undecided {
 		t.Errorf("from 0 to 48 B/op beside noise: %s, want undecided", r.Status)
