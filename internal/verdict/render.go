@@ -124,8 +124,8 @@ func (r *Row) columns() (values, change, bound, n string) {
 			class := benchunit.ClassOf(r.Unit)
 			return "", benchunit.Scale(r.Base.Value, class) + " → " + benchunit.Scale(r.Head.Value, class), "", fmt.Sprint(r.Effect.N)
 		}
-		if r.Counts == nil {
-			return "", "", "", ""
+		if r.Counts == nil { // zeros on both sides
+			return "", number(r.Base.Value) + " → " + number(r.Head.Value), "", ""
 		}
 		return "", span(r.Counts.Base) + " → " + span(r.Counts.Head), "", ""
 	}
