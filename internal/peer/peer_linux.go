@@ -2,6 +2,8 @@ package peer
 
 import (
 	"os"
+	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,7 +12,7 @@ import (
 // freeing them to the next packet that the CPU of their sender handles
 // (net.core.skb_defer_max), and until then the pages of the file that sendfile
 // or splice put into them cannot be evicted. Flush sends a datagram from here to
-// here.
+// here on every CPU: the sender may have been on any, and be on another now.
 func Flush() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -24,7 +26,25 @@ func Flush() error {
 	if err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
-	return os.NewSyscallError("sendto", unix.Sendto(s, []byte{0}, 0, self))
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var mine unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &mine); err != nil {
+		return os.NewSyscallError("sched_getaffinity", err)
+	}
+	for cpu := range 8 * int(unsafe.Sizeof(mine)) {
+		var one unix.CPUSet
+		if one.Set(cpu); unix.SchedSetaffinity(0, &one) != nil {
+			continue // there is none of that number, or it is not for us
+		}
+		if err = unix.Sendto(s, []byte{0}, 0, self); err != nil {
+			break
+		}
+	}
+	if restored := unix.SchedSetaffinity(0, &mine); err == nil && restored != nil {
+		return os.NewSyscallError("sched_setaffinity", restored)
+	}
+	return os.NewSyscallError("sendto", err)
 }
 
 func block(f *os.File) error {
