@@ -20,6 +20,12 @@ step() {
 		printf 'FAILED   %-12s %s\n' "$name" "$*"
 		cat "$log/out"
 		failed+=("$name")
+		# Once more at the end, where they are not lost among all the rest.
+		awk -v step="$name" '
+			/^=== (RUN|NAME|CONT)/ { test = $3 }
+			/^ +[a-z_]+\.go:[0-9]+: / { said[test] = said[test] "\n" $0 }
+			/^ *--- FAIL/ { print "failed: " step ": " $3 said[$3] }
+			/^(panic:|FAIL\t|WARNING: DATA RACE)/ { print "failed: " step ": " $0 }' "$log/out" >>"$log/failures"
 	fi
 	# What the tests themselves skipped, and why. The race detector's run repeats
 	# them, and skips what cannot be counted under it.
@@ -107,6 +113,7 @@ if [ -s "$log/skipped" ]; then
 fi
 if [ ${#failed[@]} -gt 0 ]; then
 	echo
+	[ ! -e "$log/failures" ] || cut -c 1-2000 "$log/failures"
 	echo "FAILED: ${failed[*]}"
 	exit 1
 fi
