@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,7 @@ type crashOptions struct {
 	filesystems                                  listValue
 	cycles, runs                                 int
 	seed                                         uint64
+	kernel                                       string
 	full, json                                   bool
 }
 
@@ -66,13 +68,14 @@ func (o *crashOptions) register(fs *flag.FlagSet) {
 	fs.Var(&o.policies, "policies", "sync `policies`: "+strings.Join(policies, ","))
 	fs.Var(&o.layouts, "layouts", "`layouts` of the file: "+strings.Join(layouts, ",")+" (default: the one that each is mostly used with)")
 	fs.Var(&o.faults, "faults", "`faults` of the process: "+strings.Join(faults, ",")+"; none: none of them")
-	fs.Var(&o.machines, "backend", "`ways` to lose a machine: "+strings.Join(machines, ",")+"; none: none of them (default: all that can be had here)")
+	fs.Var(&o.machines, "backend", "`ways` to lose a machine: "+strings.Join(machines, ",")+"; none: none of them (default: the first that can be had here to lose its power, and its kernel)")
 	fs.Var(&o.filesystems, "fs", "`filesystems` of the machine: ext4,xfs,btrfs (default: ext4)")
 	fs.IntVar(&o.cycles, "cycles", 4, "so many `cycles` of each fault of the process")
-	fs.IntVar(&o.runs, "runs", 4, "so many `runs` of each way to lose a machine")
+	fs.IntVar(&o.runs, "runs", 0, "so many `runs` of each way to lose a machine (default: as many as take a minute or two)")
 	fs.StringVar(&o.dir, "dir", "", "`directory` for the files (default: .iopath beside go.mod)")
 	fs.Uint64Var(&o.seed, "seed", 0, "`seed` of the first cycle, the next has the next one (default: drawn, and recorded)")
-	fs.BoolVar(&o.full, "full", false, "all methods, policies, layouts and filesystems")
+	fs.StringVar(&o.kernel, "kernel", "", "`kernel` for backend qemu, its modules in lib/modules beside boot, where it is (default: the newest in /boot)")
+	fs.BoolVar(&o.full, "full", false, "all layouts, filesystems and ways to lose a machine, and five times the cycles: hours")
 	fs.BoolVar(&o.json, "json", false, "print the table as JSON")
 	o.place.register(fs)
 }
@@ -104,7 +107,7 @@ func crashCommand(stdout, stderr io.Writer) *cli.Command {
 // usualLayout is the layout that a method is mostly used with.
 func usualLayout(method, policy string) string {
 	switch {
-	case strings.HasPrefix(method, "mmap") && policy == "none":
+	case strings.HasPrefix(method, "mmap") && (policy == "none" || policy == "store"):
 		return "sparse"
 	case strings.HasPrefix(method, "mmap"), method == "odirect", policy == "range":
 		return "prealloc"
@@ -136,8 +139,8 @@ func (o *crashOptions) experiments() (all []crash.Experiment, err error) {
 			}
 		}
 	}
-	if o.cycles < 1 || o.runs < 1 {
-		return nil, usage("-cycles %d, -runs %d: not below one", o.cycles, o.runs)
+	if o.cycles < 1 || o.runs < 0 {
+		return nil, usage("-cycles %d, -runs %d: want one or more", o.cycles, o.runs)
 	}
 	for _, m := range crash.Methods {
 		if len(o.methods) > 0 && !slices.Contains(o.methods, m.Name) {
@@ -158,7 +161,7 @@ func (o *crashOptions) experiments() (all []crash.Experiment, err error) {
 				}
 			}
 			for _, l := range layouts {
-				all = append(all, crash.Experiment{Dir: o.dir, Method: m.Name, Policy: p, Layout: l, Size: crashSize})
+				all = append(all, crash.Experiment{Dir: o.dir, Method: m.Name, Policy: p, Layout: l, Size: crashSize, Kernel: o.kernel})
 			}
 		}
 	}
@@ -193,7 +196,7 @@ func (o *crashOptions) do(ctx context.Context, stdout, stderr io.Writer) error {
 		o.seed = rand.Uint64()
 	}
 	if o.full {
-		o.cycles, o.runs = o.cycles*fullFactor, o.runs*fullFactor
+		o.cycles *= fullFactor
 		if len(o.filesystems) == 0 {
 			o.filesystems = listValue{"ext4", "xfs", "btrfs"}
 		}
@@ -290,13 +293,25 @@ func (r *crashRun) all(ctx context.Context, all []crash.Experiment) error {
 			fmt.Fprintf(r.stderr, "faults of the process: %d of %d methods and policies, %v\n", i+1, len(all), time.Since(began).Round(time.Second))
 		}
 	}
+	// Of backends that lose the same, the first that can be had, unless others are asked
+	// for; and what none of them can have, by one that can.
+	had := map[string]bool{}
 	for _, b := range crash.Backends {
 		if len(r.o.machines) > 0 && !slices.Contains(r.o.machines, b.Name) {
 			continue
 		}
-		if err := r.machines(ctx, b, all); err != nil {
+		ours := slices.DeleteFunc(slices.Clone(all), func(e crash.Experiment) bool {
+			m, _ := crash.MethodNamed(e.Method)
+			return m.DAX != b.DAX && (m.DAX || had[b.Loses] && len(r.o.machines) == 0 && !r.o.full)
+		})
+		if len(ours) == 0 {
+			continue
+		}
+		can, err := r.machines(ctx, b, ours)
+		if err != nil {
 			return err
 		}
+		had[b.Loses] = had[b.Loses] || can
 	}
 	return nil
 }
@@ -316,7 +331,7 @@ func (r *crashRun) processes(ctx context.Context, e crash.Experiment) error {
 			r.seed++
 			c, err := e.Process(ctx, f.Name)
 			if errors.Is(err, errors.ErrUnsupported) {
-				if f.Name != "oom" || e.Method == "mmap.sync" {
+				if m, _ := crash.MethodNamed(e.Method); f.Name != "oom" || m.DAX {
 					r.skip(e.Method, err)
 					return nil
 				}
@@ -335,15 +350,21 @@ func (r *crashRun) processes(ctx context.Context, e crash.Experiment) error {
 	return nil
 }
 
-func (r *crashRun) machines(ctx context.Context, b crash.Backend, all []crash.Experiment) error {
+// machines loses machines by the backend, if that can be had here.
+func (r *crashRun) machines(ctx context.Context, b crash.Backend, all []crash.Experiment) (can bool, err error) {
 	began := time.Now()
 	fmt.Fprintf(r.stderr, "%s: %s\n", b.Name, b.Models)
-	if err := b.SelfCheck(ctx, r.o.dir, r.seed); err != nil {
-		if errors.Is(err, errors.ErrUnsupported) {
-			r.skip(b.Name, err)
-			return nil
+	if err := b.SelfCheck(ctx, r.o.dir, r.seed, r.o.kernel); errors.Is(err, errors.ErrUnsupported) {
+		r.skip(b.Name, err)
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	runs := r.o.runs
+	if runs == 0 {
+		if runs = b.Runs; r.o.full {
+			runs *= fullFactor
 		}
-		return err
 	}
 	for i, e := range all {
 		e.Time = machineTime
@@ -352,7 +373,7 @@ func (r *crashRun) machines(ctx context.Context, b crash.Backend, all []crash.Ex
 				r.skip(b.Name+" on "+fs, errors.New("the filesystem has no such call"))
 				continue
 			}
-			for range r.o.runs {
+			for range runs {
 				e.Seed = r.seed
 				r.seed++
 				cycles, err := b.Machine(ctx, e, fs)
@@ -361,10 +382,10 @@ func (r *crashRun) machines(ctx context.Context, b crash.Backend, all []crash.Ex
 					break
 				}
 				if err != nil {
-					return fmt.Errorf("%s on %s of %s/%s, %s, seed %d: %w", b.Name, fs, e.Method, e.Policy, e.Layout, e.Seed, err)
+					return true, fmt.Errorf("%s on %s of %s/%s, %s, seed %d: %w", b.Name, fs, e.Method, e.Policy, e.Layout, e.Seed, err)
 				}
 				if err := r.keep(cycles...); err != nil {
-					return err
+					return true, err
 				}
 			}
 		}
@@ -372,7 +393,7 @@ func (r *crashRun) machines(ctx context.Context, b crash.Backend, all []crash.Ex
 			fmt.Fprintf(r.stderr, "%s: %d of %d methods and policies, %v\n", b.Name, i+1, len(all), time.Since(began).Round(time.Second))
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // A crashTable is what a run is told as.
@@ -383,6 +404,7 @@ type crashTable struct {
 	Absent  map[string]string `json:"not_measured,omitempty"`
 	Strays  []string          `json:"stray_stores_and_cuts,omitempty"`
 	Machine string            `json:"machine"`
+	Costs   string            `json:"costs,omitempty"` // where the writers were that costs are of
 	// By backend and filesystem.
 	Promises []crash.Promise `json:"promises,omitempty"`
 }
@@ -391,6 +413,9 @@ func (r *crashRun) table() crashTable {
 	t := crashTable{Seed: r.o.seed, Rows: crash.Rows(r.cycles), Promises: crash.PromisesKept(r.cycles), Absent: r.absent, Models: map[string]string{}, Machine: host.MachineName(r.o.place.machine)}
 	for _, b := range crash.Backends {
 		t.Models[b.Name] = b.Models
+	}
+	if i := slices.IndexFunc(r.cycles, func(c crash.Cycle) bool { return c.Backend == crash.ByProcess }); i >= 0 {
+		t.Costs = "this machine's " + r.cycles[i].Filesystem
 	}
 	strays, reached, cut, died := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
 	for _, c := range r.cycles {
@@ -422,10 +447,53 @@ func (r *crashRun) table() crashTable {
 	return t
 }
 
+// backends are those that lost something, in the order of the columns.
+func (t crashTable) backends() (names []string) {
+	known := []string{crash.ByProcess}
+	for _, loses := range []string{"kernel", "power"} {
+		for _, b := range crash.Backends {
+			if b.Loses == loses {
+				known = append(known, b.Name)
+			}
+		}
+	}
+	for _, name := range known {
+		if slices.ContainsFunc(t.Rows, func(r *crash.Row) bool { return r.Loss[name].Cycles > 0 }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// several tells whether rows differ by the filesystem.
+func (t crashTable) several() bool {
+	return slices.ContainsFunc(t.Rows, func(r *crash.Row) bool {
+		return r.Filesystem != t.Rows[0].Filesystem && r.Filesystem != "" && t.Rows[0].Filesystem != ""
+	})
+}
+
+func (t crashTable) head() []string {
+	head := []string{"method/policy", "layout"}
+	if t.several() {
+		head = append(head, "fs")
+	}
+	for _, name := range t.backends() {
+		if b, is := crash.BackendNamed(name); is {
+			head = append(head, b.Loses+": "+name)
+		} else {
+			head = append(head, "process: fault")
+		}
+	}
+	return append(head, "rec/s", "p50", "p99", "B/B")
+}
+
 func (t crashTable) cells(r *crash.Row) []string {
 	cells := []string{r.Method + "/" + r.Policy, r.Layout}
-	for _, column := range crash.Columns {
-		cells = append(cells, r.Loss[column].String())
+	if t.several() {
+		cells = append(cells, r.Filesystem)
+	}
+	for _, name := range t.backends() {
+		cells = append(cells, r.Loss[name].String())
 	}
 	per := ""
 	if r.PerByte > 0 {
@@ -455,11 +523,18 @@ func duration(seconds float64) string {
 	return d.Round(unit).String()
 }
 
-var crashHead = []string{"method/policy", "layout", "process crash", "kernel crash", "power loss", "rec/s", "p50", "p99", "B/B"}
-
 func (t crashTable) text(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tab, strings.Join(crashHead, "\t"))
+	// What is lost, and below it how.
+	var lost, how []string
+	for _, name := range t.head() {
+		above, below, is := strings.Cut(name, ": ")
+		if !is {
+			above, below = "", name
+		}
+		lost, how = append(lost, above), append(how, below)
+	}
+	fmt.Fprintf(tab, "%s\n%s\n", strings.Join(lost, "\t"), strings.Join(how, "\t"))
 	for _, r := range t.Rows {
 		fmt.Fprintln(tab, strings.Join(t.cells(r), "\t"))
 	}
@@ -477,14 +552,15 @@ func (t crashTable) text(w io.Writer) error {
 
 func (t crashTable) notes() []string {
 	notes := []string{
-		"Losses: the share of acknowledged records that are gone or torn, mean (worst) of n cycles; † some are torn.",
-		"Zero of n: the share of lossy cycles is under 3/n, at 95 %. Each image of a power cut is a cycle.",
-		"rec/s: acknowledged. p50, p99: until a record is acknowledged, of those acknowledged together the first.\n  B/B: bytes to the disk for each acknowledged byte, by voldisk.",
+		"Losses: the share of acknowledged records that are gone or torn: mean ≤ worst of n cycles; † some are torn.",
+		"0 of n: the share of cycles that lose one is under 3/n, at 95 %. Each image of a power cut is a cycle.",
+		"rec/s: acknowledged. p50, p99: until a record is acknowledged, of those acknowledged together the first.\n  Of the writer on " + cmp.Or(t.Costs, "the machine that was lost") + "; on DAX: on the machine that was lost.\n  B/B: bytes to the disk for each acknowledged byte, by voldisk.",
 	}
+	used := t.backends()
 	for _, b := range crash.Backends {
 		if why, absent := t.Absent[b.Name]; absent {
 			notes = append(notes, fmt.Sprintf("Not measured: %s, by %s (%s)", b.Models, b.Name, why))
-		} else {
+		} else if slices.Contains(used, b.Name) {
 			notes = append(notes, fmt.Sprintf("By %s: %s.", b.Name, b.Models))
 		}
 	}
@@ -504,7 +580,7 @@ func (t crashTable) notes() []string {
 
 func (t crashTable) markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What survives a crash on %s\n\n| %s |\n|%s\n", t.Machine, strings.Join(crashHead, " | "), strings.Repeat("---|", len(crashHead)))
+	fmt.Fprintf(&b, "# What survives a crash on %s\n\n| %s |\n|%s\n", t.Machine, strings.Join(t.head(), " | "), strings.Repeat("---|", len(t.head())))
 	for _, r := range t.Rows {
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(t.cells(r), " | "))
 	}
@@ -558,11 +634,17 @@ func explain(ctx context.Context, w io.Writer, dir string, m crash.Method, p cra
 	}
 	e.Time = processTime
 	c, err := e.Process(ctx, "sigkill")
-	if err != nil {
+	if m.DAX && errors.Is(err, errors.ErrUnsupported) {
+		fmt.Fprintf(w, "\nKilling its process: not measured: %s\n", strings.TrimPrefix(err.Error(), errors.ErrUnsupported.Error()+": "))
+	} else if err != nil {
 		return fmt.Errorf("kill the writer: %w", err)
+	} else {
+		tellCycle(w, "Its process is killed (SIGKILL). The page cache is the kernel's, and lives on.", c)
 	}
-	tellCycle(w, "Its process is killed (SIGKILL). The page cache is the kernel's, and lives on.", c)
 	for _, b := range crash.Backends {
+		if m.DAX && !b.DAX {
+			continue
+		}
 		e.Time, e.Seed = machineTime, e.Seed+1
 		cycles, err := b.Machine(ctx, e, "ext4")
 		if errors.Is(err, errors.ErrUnsupported) {

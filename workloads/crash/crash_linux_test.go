@@ -122,7 +122,7 @@ func TestMachines(t *testing.T) {
 				t.Skip("takes long: TestNothingIsLeft has it")
 			}
 			before := mounts(t)
-			err := b.SelfCheck(t.Context(), t.TempDir(), 5)
+			err := b.SelfCheck(t.Context(), t.TempDir(), 5, "")
 			if errors.Is(err, errors.ErrUnsupported) {
 				t.Skip(err)
 			}
@@ -185,25 +185,35 @@ func mounts(t *testing.T) string {
 }
 
 func TestRows(t *testing.T) {
-	cycles := []Cycle{
-		{Method: "m", Policy: "p", Layout: "l", Fault: "sigkill", Counts: Counts{Acknowledged: 10, Intact: 10}, Rate: 5},
-		{Method: "m", Policy: "p", Layout: "l", Fault: "panic", Counts: Counts{Acknowledged: 10, Intact: 10}, Rate: 7},
-		{Method: "m", Policy: "p", Layout: "l", Fault: "wild", Counts: Counts{Acknowledged: 10, Torn: 1, Intact: 9}},
-		{Method: "m", Policy: "p", Layout: "l", Fault: "power", Counts: Counts{Acknowledged: 10, Intact: 5, Lost: 4, Torn: 1}, Rate: 6, DeviceBytes: 30000},
-		{Method: "m", Policy: "p", Layout: "l", Fault: "power", Counts: Counts{Acknowledged: 10, Intact: 10}, Rate: 6},
-	}
-	rows := Rows(cycles)
-	if len(rows) != 1 {
-		t.Fatalf("%d rows, want 1", len(rows))
+	process := Cycle{Method: "m", Policy: "p", Layout: "l", Backend: ByProcess, Filesystem: "btrfs", Counts: Counts{Acknowledged: 10, Intact: 10}}
+	killed, panicked, wild, other := process, process, process, process
+	killed.Fault, killed.Rate = "sigkill", 5
+	panicked.Fault, panicked.Rate = "panic", 7
+	wild.Fault, wild.Counts = "wild", Counts{Acknowledged: 10, Torn: 1, Intact: 9}
+	other.Method, other.Rate = "n", 3
+	power := Cycle{Method: "m", Policy: "p", Layout: "l", Backend: "voldisk", Filesystem: "ext4", Fault: "power", Counts: Counts{Acknowledged: 10, Intact: 10}, Rate: 1000}
+	torn, xfs := power, power
+	torn.Counts, torn.DeviceBytes = Counts{Acknowledged: 10, Intact: 5, Lost: 4, Torn: 1}, 30000
+	xfs.Filesystem, xfs.Backend = "xfs", "uml"
+	rows := Rows([]Cycle{killed, panicked, wild, other, torn, power, xfs})
+	if len(rows) != 3 {
+		t.Fatalf("%d rows, want 3", len(rows))
 	}
 	r := rows[0]
-	if got := r.Loss["process"].String(); got != "0 of 2 (<100%)" {
+	if got := r.Loss[ByProcess].String(); got != "0 of 2 <100%" {
 		t.Errorf("process: %s", got)
 	}
-	if got := r.Loss["power"].String(); got != "25% (50%) of 2 †" {
+	if got := r.Loss["voldisk"].String(); got != "25≤50% of 2†" {
 		t.Errorf("power: %s", got)
 	}
-	if r.Rate != 6 || r.PerByte != 3 || !slices.Contains(Columns, "kernel") {
-		t.Errorf("costs: %+v", r)
+	// Costs are those on this machine's own disk.
+	if r.Rate != 7 || r.PerByte != 3 || r.Filesystem != "ext4" {
+		t.Errorf("row: %+v", r)
+	}
+	if r = rows[1]; r.Filesystem != "xfs" || r.Loss["uml"].Cycles != 1 || r.Loss[ByProcess].Cycles != 2 {
+		t.Errorf("row: %+v", r)
+	}
+	if r = rows[2]; r.Method != "n" || r.Filesystem != "" || r.Rate != 3 {
+		t.Errorf("row: %+v", r)
 	}
 }

@@ -22,16 +22,32 @@ import (
 // A Backend is a way to lose a machine.
 type Backend struct {
 	Name   string
+	Loses  string // "kernel" or "power"
 	Models string
 	// Filesystems that it can have, of those that are known.
 	Filesystems []string
+	Runs        int // of each method and policy, in a set of a few minutes
+	DAX         bool
+	guest       bool // mounts nothing on this machine
 	cycles      func(ctx context.Context, p *place, e Experiment, o machineOptions) ([]Cycle, error)
 }
 
-// Backends, in the order in which they are tried.
+// Backends, in the order in which they are tried: of those that lose the same, the first
+// one that can be had is as good as the others, and faster.
 var Backends = []Backend{
-	{"voldisk", "power loss: the page cache and the disk's cache are gone, in any order and sector by sector", []string{"ext4", "xfs", "btrfs"}, voldiskCycles},
-	{"shutdown", "a kernel's death: the page cache is gone, the disk's cache is kept", []string{"ext4", "xfs"}, shutdownCycles},
+	{
+		Name: "voldisk", Loses: "power", Runs: 4, cycles: voldiskCycles, Filesystems: []string{"ext4", "xfs", "btrfs"},
+		Models: "power loss: the page cache and the disk's cache are gone, in any order and sector by sector",
+	}, {
+		Name: "shutdown", Loses: "kernel", Runs: 4, cycles: shutdownCycles, Filesystems: []string{"ext4", "xfs"},
+		Models: "a kernel's death: the page cache is gone, the disk's cache is kept",
+	}, {
+		Name: "uml", Loses: "kernel", Runs: 3, cycles: guestCycles(uml{}), guest: true, Filesystems: []string{"ext4", "xfs", "btrfs"},
+		Models: "a kernel's death: the processes of a user-mode Linux are killed; its disk is a file and keeps what it had",
+	}, {
+		Name: "qemu", Loses: "kernel", Runs: 2, cycles: guestCycles(qemu{}), guest: true, DAX: true, Filesystems: []string{"ext4", "xfs", "btrfs"},
+		Models: "a kernel's death: an emulated machine is killed; its disk, or DAX memory, is a file and keeps what it had",
+	},
 }
 
 // BackendNamed looks one up.
@@ -48,6 +64,7 @@ func BackendNamed(name string) (Backend, bool) {
 type machineOptions struct {
 	mountOptions string
 	shutdown     int  // flag of the ioctl
+	syncFirst    bool // in a guest: all that is dirty, before the fault
 	images       int  // of a voldisk: with some of what was pending; beside none and all
 	damaged      bool // a filesystem that is no more, or a file, is a loss of all records, and no error
 }
@@ -88,7 +105,11 @@ func (b Backend) run(ctx context.Context, e Experiment, fs string, o machineOpti
 	if _, err := mkfsPath(fs); err != nil {
 		return nil, err
 	}
-	err = apart(func(keep func(func() error) error) error {
+	where := apart
+	if b.guest {
+		where = func(do func(func(func() error) error) error) error { return do(nil) }
+	}
+	err = where(func(keep func(func() error) error) error {
 		dir, err := os.MkdirTemp(e.Dir, "machine-")
 		if err != nil {
 			return err
@@ -430,14 +451,14 @@ func voldiskCycles(ctx context.Context, p *place, e Experiment, o machineOptions
 
 // SelfCheck finds out whether the backend sees what it is there to see: a loss where there
 // must be one, and none where there must be none. A backend that fails it reports nothing.
-func (b Backend) SelfCheck(ctx context.Context, dir string, seed uint64) error {
-	honest := Experiment{Dir: dir, Method: "write", Policy: "each", Layout: "append", Size: 4 << 20, Time: 300 * time.Millisecond, Seed: seed}
+func (b Backend) SelfCheck(ctx context.Context, dir string, seed uint64, kernel string) error {
+	honest := Experiment{Dir: dir, Method: "write", Policy: "each", Layout: "append", Size: 4 << 20, Time: 300 * time.Millisecond, Seed: seed, Kernel: kernel}
 	lossy := honest
 	lossy.Policy = "none"
 	control, o := honest, machineOptions{shutdown: shutdownNoLog, images: images, mountOptions: "nobarrier", damaged: true}
-	if b.Name == "shutdown" {
+	if b.Name != "voldisk" {
 		// Syncing first must lose nothing of what nobody has synced.
-		control, o = lossy, machineOptions{shutdown: shutdownFlushed}
+		control, o = lossy, machineOptions{shutdown: shutdownFlushed, syncFirst: true}
 	}
 	lost := func(e Experiment, o machineOptions) (n uint64, err error) {
 		cycles, err := b.run(ctx, e, "ext4", o)
@@ -461,8 +482,8 @@ func (b Backend) SelfCheck(ctx context.Context, dir string, seed uint64) error {
 	switch {
 	case err != nil:
 		return err
-	case b.Name == "shutdown" && n > 0:
-		return fmt.Errorf("backend shutdown: %d records were lost though all was synced first", n)
+	case b.Name != "voldisk" && n > 0:
+		return fmt.Errorf("backend %s: %d records were lost though all was synced first", b.Name, n)
 	case b.Name == "voldisk" && n == 0:
 		return fmt.Errorf("backend voldisk: a filesystem without barriers lost nothing: it sees no loss of the disk's cache")
 	}

@@ -114,7 +114,7 @@ const childEnv = "IOPATH_CRASH_WRITER"
 // Child writes where this process is a writer, until a fault. A program that crashes
 // writers calls it before anything else.
 func Child() bool {
-	if serveDisk() {
+	if serveDisk() || serveGuest() || serveKeeper() {
 		return true
 	}
 	env, ok := os.LookupEnv(childEnv)
@@ -273,12 +273,15 @@ type Experiment struct {
 	Size   int64         // bytes that the records take at most
 	Time   time.Duration // from the first record to the fault
 	Seed   uint64
+	Kernel string // of an emulated machine; "": the newest in /boot
 }
+
+// path is the file's.
+func (e Experiment) path() string { return filepath.Join(e.Dir, fmt.Sprintf("records-%x", e.Seed)) }
 
 // prepare makes the file as the layout says.
 func (e Experiment) prepare() (path string, err error) {
-	path = filepath.Join(e.Dir, fmt.Sprintf("records-%x", e.Seed))
-	return path, e.prepareAt(path)
+	return e.path(), e.prepareAt(e.path())
 }
 
 func (e Experiment) prepareAt(path string) error {
@@ -453,7 +456,7 @@ func (e Experiment) Process(ctx context.Context, fault string) (Cycle, error) {
 	// Pdeathsig kills the writer when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	c := Cycle{Method: e.Method, Policy: e.Policy, Layout: e.Layout, Fault: fault, Backend: "process", Seed: e.Seed, Dirty: -1}
+	c := Cycle{Method: e.Method, Policy: e.Policy, Layout: e.Layout, Fault: fault, Backend: ByProcess, Seed: e.Seed, Dirty: -1}
 	index := slices.IndexFunc(Faults, func(f Fault) bool { return f.Name == fault })
 	if index < 0 {
 		return c, fmt.Errorf("fault %q is unknown", fault)

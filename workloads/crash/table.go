@@ -1,9 +1,10 @@
 package crash
 
 import (
-	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 )
 
 // A Cycle is one fault and what it left.
@@ -29,8 +30,8 @@ type Cycle struct {
 	StillWriting bool    `json:"still_writing,omitempty"`
 }
 
-// Columns of a table: what is lost with a process, with a kernel, with the power.
-var Columns = []string{"process", "kernel", "power"}
+// ByProcess is the backend of faults of the process, which lose no machine.
+const ByProcess = "process"
 
 // A Loss is what cycles of one kind lost of what was acknowledged, as shares.
 type Loss struct {
@@ -42,25 +43,20 @@ type Loss struct {
 	Holes  uint64  `json:"holes"`
 }
 
-// A Row is a method with a policy and a layout.
+// A Row is a method with a policy, a layout, and the filesystem of the machine that was
+// lost; "" where none was.
 type Row struct {
-	Method  string          `json:"method"`
-	Policy  string          `json:"policy"`
-	Layout  string          `json:"layout"`
-	Loss    map[string]Loss `json:"loss"` // by column
-	Rate    float64         `json:"records_per_second"`
-	P50     float64         `json:"p50_seconds"`
-	P99     float64         `json:"p99_seconds"`
-	PerByte float64         `json:"device_bytes_per_acknowledged_byte,omitempty"`
-}
-
-// column is the kind of a cycle's fault.
-func (c Cycle) column() string {
-	switch c.Fault {
-	case "kernel", "power":
-		return c.Fault
-	}
-	return "process"
+	Method     string          `json:"method"`
+	Policy     string          `json:"policy"`
+	Layout     string          `json:"layout"`
+	Filesystem string          `json:"filesystem,omitempty"`
+	Loss       map[string]Loss `json:"loss"` // by backend; faults of the process have no part in the filesystem
+	// Costs are those of the writer on this machine's own disk, where faults of the process
+	// were had, else of those on the machines that were lost.
+	Rate    float64 `json:"records_per_second"`
+	P50     float64 `json:"p50_seconds"`
+	P99     float64 `json:"p99_seconds"`
+	PerByte float64 `json:"device_bytes_per_acknowledged_byte,omitempty"`
 }
 
 // Share is how much of what was acknowledged is lost or torn.
@@ -71,42 +67,74 @@ func (c Cycle) Share() float64 {
 	return float64(c.LostOrTorn()) / float64(c.Acknowledged)
 }
 
-// Rows groups cycles. Faults that take the file itself away, or store into it, are left
-// out: what they lose is no policy's fault. Costs are medians.
+// Rows groups cycles, in the order in which their like came first. Faults that take the
+// file itself away, or store into it, are left out: what they lose is no policy's fault.
+// Costs are medians.
 func Rows(cycles []Cycle) (rows []*Row) {
-	type key struct{ method, policy, layout string }
-	by := map[key]*Row{}
-	rates, p50s, p99s, bytes := map[*Row][]float64{}, map[*Row][]float64{}, map[*Row][]float64{}, map[*Row][]float64{}
+	type cell struct{ method, policy, layout string }
+	type group struct {
+		process  []Cycle
+		machines map[string][]Cycle // by filesystem
+		names    []string           // of those
+	}
+	var order []cell
+	groups := map[cell]*group{}
 	for _, c := range cycles {
 		if c.Fault == "truncate" || c.Fault == "wild" {
 			continue
 		}
-		k := key{c.Method, c.Policy, c.Layout}
-		r := by[k]
-		if r == nil {
-			r = &Row{Method: c.Method, Policy: c.Policy, Layout: c.Layout, Loss: map[string]Loss{}}
-			by[k] = r
+		k := cell{c.Method, c.Policy, c.Layout}
+		g := groups[k]
+		if g == nil {
+			g = &group{machines: map[string][]Cycle{}}
+			groups[k], order = g, append(order, k)
+		}
+		if c.Backend == ByProcess {
+			g.process = append(g.process, c)
+			continue
+		}
+		if g.machines[c.Filesystem] == nil {
+			g.names = append(g.names, c.Filesystem)
+		}
+		g.machines[c.Filesystem] = append(g.machines[c.Filesystem], c)
+	}
+	for _, k := range order {
+		g := groups[k]
+		if len(g.names) == 0 {
+			g.names = []string{""}
+		}
+		for _, fs := range g.names {
+			r := &Row{Method: k.method, Policy: k.policy, Layout: k.layout, Filesystem: fs, Loss: map[string]Loss{}}
+			for _, c := range slices.Concat(g.process, g.machines[fs]) {
+				r.Loss[c.Backend] = r.Loss[c.Backend].add(c)
+			}
+			costs := g.process
+			if len(costs) == 0 {
+				costs = g.machines[fs]
+			}
+			r.Rate = median(costs, func(c Cycle) float64 { return c.Rate })
+			r.P50 = median(costs, func(c Cycle) float64 { return c.P50 })
+			r.P99 = median(costs, func(c Cycle) float64 { return c.P99 })
+			r.PerByte = median(g.machines[fs], func(c Cycle) float64 {
+				return float64(c.DeviceBytes) / float64(c.Acknowledged*RecordSize)
+			})
 			rows = append(rows, r)
 		}
-		l := r.Loss[c.column()]
-		l.Mean = (l.Mean*float64(l.Cycles) + c.Share()) / float64(l.Cycles+1)
-		l.Cycles++
-		l.Worst = max(l.Worst, c.Share())
-		l.Torn += c.Torn
-		l.Holes += c.Holes
-		if c.LostOrTorn() > 0 {
-			l.Lossy++
-		}
-		r.Loss[c.column()] = l
-		rates[r], p50s[r], p99s[r] = append(rates[r], c.Rate), append(p50s[r], c.P50), append(p99s[r], c.P99)
-		if c.DeviceBytes > 0 && c.Acknowledged > 0 {
-			bytes[r] = append(bytes[r], float64(c.DeviceBytes)/float64(c.Acknowledged*RecordSize))
-		}
-	}
-	for _, r := range rows {
-		r.Rate, r.P50, r.P99, r.PerByte = middle(rates[r]), middle(p50s[r]), middle(p99s[r]), middle(bytes[r])
 	}
 	return rows
+}
+
+// add counts a cycle.
+func (l Loss) add(c Cycle) Loss {
+	l.Mean = (l.Mean*float64(l.Cycles) + c.Share()) / float64(l.Cycles+1)
+	l.Cycles++
+	l.Worst = max(l.Worst, c.Share())
+	l.Torn += c.Torn
+	l.Holes += c.Holes
+	if c.LostOrTorn() > 0 {
+		l.Lossy++
+	}
+	return l
 }
 
 // A Promise is what machines' crashes by one backend on one filesystem left of what was
@@ -124,7 +152,7 @@ type Promise struct {
 // PromisesKept sums up machines' crashes.
 func PromisesKept(cycles []Cycle) (all []Promise) {
 	for _, c := range cycles {
-		if c.column() == "process" {
+		if c.Backend == ByProcess {
 			continue
 		}
 		i := slices.IndexFunc(all, func(p Promise) bool { return p.Backend == c.Backend && p.Filesystem == c.Filesystem })
@@ -143,31 +171,38 @@ func PromisesKept(cycles []Cycle) (all []Promise) {
 	return all
 }
 
-func middle(v []float64) float64 {
+// median is that of the cycles which have the figure; 0 where none has.
+func median(cycles []Cycle, figure func(Cycle) float64) float64 {
+	var v []float64
+	for _, c := range cycles {
+		if f := figure(c); f > 0 && !math.IsInf(f, 0) {
+			v = append(v, f)
+		}
+	}
 	if len(v) == 0 {
 		return 0
 	}
-	slices.SortFunc(v, cmp.Compare[float64])
+	slices.Sort(v)
 	return v[len(v)/2]
 }
 
-// String is the loss in a table's words: its mean, (its worst) where that is another, of
-// so many cycles; a † where records were torn. Of n cycles without one, the rule of three gives
-// what a rate of them is under, at 95 %.
+// String is the loss in a table's words: its mean, its worst where that is another, of
+// how many cycles; a † where records were torn. Of n cycles without one, the rule of three
+// gives what a rate of them is under, at 95 %.
 func (l Loss) String() string {
 	switch {
 	case l.Cycles == 0:
 		return "-"
 	case l.Lossy == 0:
-		return fmt.Sprintf("0 of %d (<%.0f%%)", l.Cycles, min(100, 300/float64(l.Cycles)))
+		return fmt.Sprintf("0 of %d <%.0f%%", l.Cycles, min(100, 300/float64(l.Cycles)))
 	}
 	s := share(l.Mean)
 	if worst := share(l.Worst); worst != s {
-		s += " (" + worst + ")"
+		s = strings.TrimSuffix(s, "%") + "≤" + worst
 	}
 	s += fmt.Sprintf(" of %d", l.Cycles)
 	if l.Torn > 0 {
-		s += " †"
+		s += "†"
 	}
 	return s
 }

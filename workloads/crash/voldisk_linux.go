@@ -245,10 +245,7 @@ func copySparse(place string, from *os.File, size int64) (*os.File, error) {
 		return nil, err
 	}
 	if err = to.Truncate(size); err == nil {
-		err = eachData(from, size, func(at, length int64) error {
-			_, err := io.Copy(io.NewOffsetWriter(to, at), io.NewSectionReader(from, at, length))
-			return err
-		})
+		err = copyData(to, 0, from, size)
 	}
 	if err != nil {
 		to.Close()
@@ -256,6 +253,14 @@ func copySparse(place string, from *os.File, size int64) (*os.File, error) {
 		return nil, err
 	}
 	return to, nil
+}
+
+// copyData copies what is no hole of a file to a place in another.
+func copyData(to *os.File, base int64, from *os.File, size int64) error {
+	return eachData(from, size, func(at, length int64) error {
+		_, err := io.Copy(io.NewOffsetWriter(to, base+at), io.NewSectionReader(from, at, length))
+		return err
+	})
 }
 
 // eachData calls do for each stretch of the file that is no hole.

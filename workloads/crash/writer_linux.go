@@ -36,25 +36,27 @@ type Method struct {
 	Name, Doc string
 	Policies  []string
 	Mapped    bool
+	DAX       bool // takes a file on DAX, which some machines can have
 	open      func(w *setup) (writer, error)
 }
 
 // Methods are the ways of writing that are compared.
 var Methods = []Method{
-	{"mmap.shared", "stores to a MAP_SHARED mapping", []string{"none", "async", "each", "64"}, true, openMapped(unix.MAP_SHARED)},
-	{"mmap.private", "stores to a MAP_PRIVATE mapping", []string{"none", "each"}, true, openMapped(unix.MAP_PRIVATE)},
-	{"mmap.sync", "stores to a MAP_SYNC mapping of a file on DAX", []string{"store"}, true, openMapped(unix.MAP_SHARED_VALIDATE | unix.MAP_SYNC)},
-	{"write", "write(2)", []string{"none", "each", "64", "dsync", "range"}, false, openFile(false, func(f *os.File) func([]byte, int64) error {
+	{"mmap.shared", "stores to a MAP_SHARED mapping", []string{"none", "async", "each", "64"}, true, false, openMapped(unix.MAP_SHARED)},
+	{"mmap.private", "stores to a MAP_PRIVATE mapping", []string{"none", "each"}, true, false, openMapped(unix.MAP_PRIVATE)},
+	{"mmap.sync", "stores to a MAP_SYNC mapping of a file on DAX", []string{"store"}, true, true, openMapped(unix.MAP_SHARED_VALIDATE | unix.MAP_SYNC)},
+	{"mmap.dax", "stores to a MAP_SHARED mapping of a file on DAX", []string{"none", "each"}, true, true, openDAX},
+	{"write", "write(2)", []string{"none", "each", "64", "dsync", "range"}, false, false, openFile(false, func(f *os.File) func([]byte, int64) error {
 		return func(b []byte, _ int64) error { return all(unix.Write(int(f.Fd()), b)) }
 	})},
-	{"pwrite", "pwrite(2)", []string{"none", "each", "dsync"}, false, openFile(false, func(f *os.File) func([]byte, int64) error {
+	{"pwrite", "pwrite(2)", []string{"none", "each", "dsync"}, false, false, openFile(false, func(f *os.File) func([]byte, int64) error {
 		return func(b []byte, at int64) error { return all(unix.Pwrite(int(f.Fd()), b, at)) }
 	})},
-	{"os.File", "Go's os.File.Write, and Sync, which is fsync(2)", []string{"none", "each"}, false, openFile(true, func(f *os.File) func([]byte, int64) error {
+	{"os.File", "Go's os.File.Write, and Sync, which is fsync(2)", []string{"none", "each"}, false, false, openFile(true, func(f *os.File) func([]byte, int64) error {
 		return func(b []byte, _ int64) error { _, err := f.Write(b); return err }
 	})},
-	{"bufio", "Go's bufio.Writer of 64 KiB", []string{"none", "flush", "each"}, false, openBuffered},
-	{"odirect", "pwrite(2) with O_DIRECT of whole blocks of 4 KiB, the last one again and again", []string{"none", "each", "dsync"}, false, openDirect},
+	{"bufio", "Go's bufio.Writer of 64 KiB", []string{"none", "flush", "each"}, false, false, openBuffered},
+	{"odirect", "pwrite(2) with O_DIRECT of whole blocks of 4 KiB, the last one again and again", []string{"none", "each", "dsync"}, false, false, openDirect},
 }
 
 // A Layout is what the file is before the first record.
@@ -126,6 +128,18 @@ func openMapped(flags int) func(*setup) (writer, error) {
 		}
 		return m, nil
 	}
+}
+
+// openDAX maps a file on persistent memory, without a page cache between.
+func openDAX(w *setup) (writer, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, w.path, 0, 0, &st); err != nil {
+		return nil, os.NewSyscallError("statx", err)
+	}
+	if st.Attributes&unix.STATX_ATTR_DAX == 0 {
+		return nil, fmt.Errorf("%w: the file is not on DAX", errors.ErrUnsupported)
+	}
+	return openMapped(unix.MAP_SHARED)(w)
 }
 
 func (m *mapped) append(b []byte, at int64) error {
