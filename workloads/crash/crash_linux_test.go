@@ -10,6 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	forbidRings()
 	if Child() || loseMachines() {
 		os.Exit(0)
 	}
@@ -38,6 +39,10 @@ func TestProcessFaults(t *testing.T) {
 			{"os.File", "none", "append", false},
 			{"bufio", "flush", "append", false},
 			{"odirect", "none", "append", false},
+			{"io_uring", "none", "append", false},
+			{"io_uring", "each", "append", false},
+			{"io_uring", "64", "append", false},
+			{"io_uring", "dsync", "sparse", false},
 		} {
 			if testing.Short() && (test.policy != "none" || strings.HasPrefix(test.method, "o")) {
 				continue
@@ -121,6 +126,17 @@ func TestMachines(t *testing.T) {
 			if testing.Short() && b.Name == "voldisk" {
 				t.Skip("takes long: TestNothingIsLeft has it")
 			}
+			if testing.Short() && b.guest {
+				// The program that is a guest's init may be another here: a dynamic one.
+				c, err := b.Machine(t.Context(), experiment(t, "write", "each", "append", 5), "ext4")
+				if errors.Is(err, errors.ErrUnsupported) {
+					t.Skip(err)
+				}
+				if err != nil || len(c) != 1 || c[0].Acknowledged == 0 || c[0].LostOrTorn() > 0 {
+					t.Errorf("%+v, %v", c, err)
+				}
+				return
+			}
 			before := mounts(t)
 			err := b.SelfCheck(t.Context(), t.TempDir(), 5, "")
 			if errors.Is(err, errors.ErrUnsupported) {
@@ -129,20 +145,39 @@ func TestMachines(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			type crashed struct {
+				fs, method, policy, layout string
+				loses                      bool
+			}
+			tests := []crashed{
+				{"ext4", "io_uring", "none", "append", true},
+				{"ext4", "io_uring", "each", "append", false},
+				{"ext4", "io_uring", "64", "append", false},
+				{"ext4", "io_uring", "dsync", "append", false},
+			}
+			if b.guest { // which take long
+				tests = nil
+			}
+			if b.DAX {
+				tests = append(tests, crashed{"ext4", "mmap.dax", "none", "sparse", true}, crashed{"ext4", "mmap.sync", "store", "sparse", false})
+			}
 			for _, fs := range b.Filesystems[1:] {
-				e := experiment(t, "mmap.shared", "each", "prealloc", 6)
+				tests = append(tests, crashed{fs, "mmap.shared", "each", "prealloc", false})
+			}
+			for _, test := range tests {
+				e := experiment(t, test.method, test.policy, test.layout, 6)
 				e.Time = 200 * time.Millisecond
-				cycles, err := b.Machine(t.Context(), e, fs)
+				cycles, err := b.Machine(t.Context(), e, test.fs)
 				if errors.Is(err, errors.ErrUnsupported) {
-					t.Logf("%s: %v", fs, err)
+					t.Logf("%+v: %v", test, err)
 					continue
 				}
 				if err != nil {
-					t.Errorf("%s: %v", fs, err)
+					t.Errorf("%+v: %v", test, err)
 				}
 				for _, c := range cycles {
-					if c.LostOrTorn() > 0 || c.Acknowledged == 0 {
-						t.Errorf("%s: msync each record: %+v", fs, c)
+					if c.LostOrTorn() > 0 != test.loses || c.Acknowledged == 0 {
+						t.Errorf("%+v: %+v", test, c)
 					}
 				}
 			}

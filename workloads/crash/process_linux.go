@@ -360,7 +360,7 @@ func (e Experiment) start(ctx context.Context, path string) (*running, error) {
 			r.ended <- err
 			text := strings.TrimSpace(r.stderr.String())
 			c.close()
-			if strings.HasPrefix(text, errors.ErrUnsupported.Error()) || strings.Contains(text, "operation not supported") {
+			if strings.Contains(text, errors.ErrUnsupported.Error()) || strings.Contains(text, "operation not supported") {
 				return nil, fmt.Errorf("%w: %s", errors.ErrUnsupported, text)
 			}
 			return nil, fmt.Errorf("the writer ended before its first record: %v: %s", err, text)

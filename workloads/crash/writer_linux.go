@@ -57,6 +57,7 @@ var Methods = []Method{
 	})},
 	{"bufio", "Go's bufio.Writer of 64 KiB", []string{"none", "flush", "each"}, false, false, openBuffered},
 	{"odirect", "pwrite(2) with O_DIRECT of whole blocks of 4 KiB, the last one again and again", []string{"none", "each", "dsync"}, false, false, openDirect},
+	{"io_uring", "write requests of an io_uring(7), and fdatasync by a request that is linked to the last of them", []string{"none", "each", "64", "dsync"}, false, false, openUring},
 }
 
 // A Layout is what the file is before the first record.

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"iopath/internal/uring"
 )
 
 func init() {
@@ -64,13 +66,13 @@ func (k uringFileKind) probe(c Config) error {
 type uringFile struct {
 	f      *os.File
 	align  int // in bytes: what offsets and lengths must be multiples of
-	ring   *uring
+	ring   *uring.Ring
 	memory []byte // of the buffers: mapped, because the kernel keeps their address
 	slots  []uringSlot
 	idle   []uint64 // indices of the slots that are free
 	batch  int      // how many completions are handled before others are asked for
 	op     uringOp
-	link   uint8 // a writer's: the operation after each write, opNop for none
+	link   uint8 // a writer's: the operation after each write, uring.OpNop for none
 	end    uint8 // and after the last one
 }
 
@@ -90,8 +92,8 @@ type uringOp struct {
 }
 
 var (
-	uringRead  = uringOp{opReadFixed, "io_uring READ_FIXED", io.ErrUnexpectedEOF}
-	uringWrite = uringOp{opWriteFixed, "io_uring WRITE_FIXED", io.ErrShortWrite}
+	uringRead  = uringOp{uring.OpReadFixed, "io_uring READ_FIXED", io.ErrUnexpectedEOF}
+	uringWrite = uringOp{uring.OpWriteFixed, "io_uring WRITE_FIXED", io.ErrShortWrite}
 )
 
 func (k uringFileKind) newReader(c Config) (Reader, error) {
@@ -107,11 +109,11 @@ func (k uringFileKind) newWriter(c Config) (Writer, error) {
 	q := &uringFile{op: uringWrite}
 	switch c.Sync {
 	case SyncBlock:
-		q.link = opFsync
+		q.link = uring.OpFsync
 	case SyncEnd:
-		q.end = opFsync
+		q.end = uring.OpFsync
 	case SyncRange:
-		q.link, q.end = opSyncFileRange, opSyncFileRange
+		q.link, q.end = uring.OpSyncFileRange, uring.OpSyncFileRange
 	}
 	open := func(flags int) (*os.File, error) { return openWritten(c, flags) }
 	if err := q.open(k, open, c.Block); err != nil {
@@ -148,10 +150,10 @@ func (q *uringFile) open(k uringFileKind, open func(flags int) (*os.File, error)
 
 func (q *uringFile) openRing(depth, block int) (err error) {
 	requests := depth
-	if q.link != opNop {
+	if q.link != uring.OpNop {
 		requests *= 2
 	}
-	if q.ring, err = newUring(requests); err != nil {
+	if q.ring, err = uring.New(requests); err != nil {
 		return err
 	}
 	// A page is aligned enough for any device's memory accesses.
@@ -166,16 +168,16 @@ func (q *uringFile) openRing(depth, block int) (err error) {
 		buffers[i] = q.memory[i*stride:][:stride:stride]
 		q.slots[i].buf = buffers[i]
 	}
-	if err := q.ring.registerBuffers(buffers); err != nil {
+	if err := q.ring.RegisterBuffers(buffers); err != nil {
 		return err
 	}
-	return q.ring.registerFile(int(q.f.Fd()))
+	return q.ring.RegisterFile(int(q.f.Fd()))
 }
 
 func (q *uringFile) Close() error {
 	var err error
 	if q.ring != nil {
-		err = q.ring.close()
+		err = q.ring.Close()
 	}
 	if q.memory != nil {
 		err = errors.Join(err, os.NewSyscallError("munmap", unix.Munmap(q.memory)))
@@ -211,7 +213,7 @@ func (w uringWriter) Write(p *Plan, produce Producer) error {
 		// A program would write a whole block, and cut the file by ftruncate(2).
 		return fmt.Errorf("write %s directly: %d bytes: %w (take a length that is a multiple of %d)", w.f.Name(), p.Length, errors.ErrUnsupported, w.align)
 	}
-	if err := w.move(p, produce, nil); err != nil || w.end == opNop {
+	if err := w.move(p, produce, nil); err != nil || w.end == uring.OpNop {
 		return err
 	}
 	return w.finish(p)
@@ -224,7 +226,7 @@ func (q *uringFile) move(p *Plan, produce Producer, consume Consumer) error {
 	for i := range q.slots {
 		q.idle = append(q.idle, uint64(i))
 	}
-	defer q.ring.drain() // also after an error, and where the consumer panics
+	defer q.ring.Drain() // also after an error, and where the consumer panics
 	for next, pieces := 0, p.Pieces(); ; {
 		for next < pieces && len(q.idle) > 0 {
 			p.Await(next)
@@ -235,20 +237,20 @@ func (q *uringFile) move(p *Plan, produce Producer, consume Consumer) error {
 				break // it is due now, the next one perhaps later
 			}
 		}
-		if !q.ring.busy() {
+		if !q.ring.Busy() {
 			return nil
 		}
 		wait := uint32(1)
 		if next < pieces && len(q.idle) > 0 {
 			wait = 0
 		}
-		if err := q.ring.enter(wait); err != nil {
+		if err := q.ring.Enter(wait); err != nil {
 			return err
 		}
 		// Not all that are there: while some are consumed, the device has the
 		// others to work on.
 		for range q.batch {
-			c, ok := q.ring.completion()
+			c, ok := q.ring.Completion()
 			if !ok {
 				break
 			}
@@ -279,14 +281,14 @@ const linked = 1 << 32
 // end of the plan, to the next multiple, are not handed on.
 func (q *uringFile) ask(slot uint64) {
 	s := &q.slots[slot]
-	r := q.ring.request()
-	r.opcode, r.flags = q.op.code, sqeFixedFile
-	r.off = uint64(s.off) + uint64(s.got)
-	r.addr = uint64(uintptr(unsafe.Pointer(&s.buf[s.got])))
-	r.len = uint32(roundUp(s.n-s.got, q.align))
-	r.userData, r.bufIndex = slot, uint16(slot)
-	if q.link != opNop {
-		r.flags |= sqeLink
+	r := q.ring.Request()
+	r.Opcode, r.Flags = q.op.code, uring.SQEFixedFile
+	r.Off = uint64(s.off) + uint64(s.got)
+	r.Addr = uint64(uintptr(unsafe.Pointer(&s.buf[s.got])))
+	r.Len = uint32(roundUp(s.n-s.got, q.align))
+	r.UserData, r.BufIndex = slot, uint16(slot)
+	if q.link != uring.OpNop {
+		r.Flags |= uring.SQELink
 		q.askSync(q.link, slot|linked, s.off, int64(s.n), unix.SYNC_FILE_RANGE_WRITE)
 	}
 }
@@ -294,72 +296,72 @@ func (q *uringFile) ask(slot uint64) {
 // askSync queues an fdatasync(2) or, with that range and flags, a
 // sync_file_range(2).
 func (q *uringFile) askSync(op uint8, userData uint64, off, n int64, flags uint32) {
-	r := q.ring.request()
-	r.opcode, r.flags, r.userData = op, sqeFixedFile, userData
-	if op == opFsync {
-		r.opFlags = fsyncDatasync
+	r := q.ring.Request()
+	r.Opcode, r.Flags, r.UserData = op, uring.SQEFixedFile, userData
+	if op == uring.OpFsync {
+		r.OpFlags = uring.FsyncDatasync
 		return
 	}
-	r.off, r.opFlags = uint64(off), flags
+	r.Off, r.OpFlags = uint64(off), flags
 	if n <= math.MaxUint32 {
-		r.len = uint32(n) // else 0: to the end of the file
+		r.Len = uint32(n) // else 0: to the end of the file
 	}
 }
 
 // complete takes note of what a request has moved, and hands the piece on or asks
 // for the rest of it.
-func (q *uringFile) complete(c cqe, consume Consumer) error {
-	if c.userData&linked != 0 {
+func (q *uringFile) complete(c uring.CQE, consume Consumer) error {
+	if c.UserData&linked != 0 {
 		return q.completeLinked(c)
 	}
-	s := &q.slots[c.userData]
+	s := &q.slots[c.UserData]
 	switch {
-	case c.interrupted():
-	case c.res < 0:
-		return os.NewSyscallError(q.op.name, c.err())
-	case c.res == 0:
+	case c.Interrupted():
+	case c.Res < 0:
+		return os.NewSyscallError(q.op.name, c.Err())
+	case c.Res == 0:
 		return q.op.none
 	}
-	s.got += int(max(c.res, 0))
+	s.got += int(max(c.Res, 0))
 	switch {
-	case q.link != opNop:
+	case q.link != uring.OpNop:
 	case s.got >= s.n:
 		if consume != nil {
 			consume(s.off, s.buf[:s.n])
 		}
-		q.idle = append(q.idle, c.userData)
+		q.idle = append(q.idle, c.UserData)
 	case s.got%q.align != 0:
 		return q.op.none // only where the file ends
 	default:
-		q.ask(c.userData)
+		q.ask(c.UserData)
 	}
 	return nil
 }
 
 // completeLinked frees the slot of a write that is synced. A write that was short
 // has cancelled what was linked to it.
-func (q *uringFile) completeLinked(c cqe) error {
-	slot := c.userData &^ linked
+func (q *uringFile) completeLinked(c uring.CQE) error {
+	slot := c.UserData &^ linked
 	switch s := &q.slots[slot]; {
-	case c.res >= 0:
+	case c.Res >= 0:
 		q.idle = append(q.idle, slot)
-	case c.err() == unix.ECANCELED && s.got < s.n:
+	case c.Err() == unix.ECANCELED && s.got < s.n:
 		q.ask(slot)
 	default:
-		return os.NewSyscallError(syncNames[q.link], c.err())
+		return os.NewSyscallError(syncNames[q.link], c.Err())
 	}
 	return nil
 }
 
-var syncNames = map[uint8]string{opFsync: "io_uring FSYNC", opSyncFileRange: "io_uring SYNC_FILE_RANGE"}
+var syncNames = map[uint8]string{uring.OpFsync: "io_uring FSYNC", uring.OpSyncFileRange: "io_uring SYNC_FILE_RANGE"}
 
 // finish syncs once, and waits for it.
 func (w uringWriter) finish(p *Plan) error {
 	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
 	w.askSync(w.end, 0, p.Start, p.Length, all)
-	if err := w.ring.enter(1); err != nil {
+	if err := w.ring.Enter(1); err != nil {
 		return err
 	}
-	c, _ := w.ring.completion()
-	return os.NewSyscallError(syncNames[w.end], c.err())
+	c, _ := w.ring.Completion()
+	return os.NewSyscallError(syncNames[w.end], c.Err())
 }

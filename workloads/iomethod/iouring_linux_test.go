@@ -3,7 +3,6 @@ package iomethod
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -16,9 +15,10 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"iopath/internal/uring"
 )
 
 // uringTest locks the test to its thread, whose the rings are, and skips it where
@@ -31,14 +31,14 @@ func uringTest(t *testing.T) {
 	// may stop the world.
 	gc, procs := debug.SetGCPercent(-1), runtime.GOMAXPROCS(4)
 	t.Cleanup(func() { debug.SetGCPercent(gc); runtime.GOMAXPROCS(procs) })
-	r, err := newUring(1)
+	r, err := uring.New(1)
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.close()
+	r.Close()
 }
 
 // uringContent writes a file of n random bytes.
@@ -50,259 +50,6 @@ func uringContent(t *testing.T, n int) (path string, content []byte) {
 		t.Fatal(err)
 	}
 	return path, content
-}
-
-func newTestRing(t *testing.T, entries int) *uring {
-	t.Helper()
-	r, err := newUring(entries)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.close() })
-	return r
-}
-
-func TestUringNopsWrap(t *testing.T) {
-	uringTest(t)
-	r := newTestRing(t, 8)
-	// Batches of all sizes, so that they wrap at every place of both queues.
-	next, taken := uint64(0), uint64(0)
-	for round := range 1000 {
-		for range 1 + round%8 {
-			q := r.request()
-			q.opcode, q.userData = opNop, next
-			next++
-		}
-		if err := r.enter(uint32(1 + round%8)); err != nil {
-			t.Fatal(err)
-		}
-		for {
-			c, ok := r.completion()
-			if !ok {
-				break
-			}
-			if c.userData != taken || c.res != 0 {
-				t.Fatalf("completion %d = %+v, want that of request %d with result 0", taken, c, taken)
-			}
-			taken++
-		}
-		if r.busy() {
-			t.Fatalf("round %d: %d requests queued, %d in flight; want none", round, r.queued, r.flying)
-		}
-	}
-	if taken != next {
-		t.Errorf("got %d completions, want %d", taken, next)
-	}
-}
-
-func TestUringCompletionsBeyondTheQueue(t *testing.T) {
-	uringTest(t)
-	r := newTestRing(t, 4) // and 8 completions
-	const total = 50
-	for i := range uint64(total) {
-		q := r.request()
-		q.opcode, q.userData = opNop, i
-		if err := r.enter(0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range uint64(total) {
-		c, ok := r.completion()
-		if !ok { // the kernel has kept it back
-			if err := r.enter(1); err != nil {
-				t.Fatal(err)
-			}
-			c, ok = r.completion()
-		}
-		if !ok || c.userData != i {
-			t.Fatalf("completion %d = %+v, %v, want that of request %d", i, c, ok, i)
-		}
-	}
-	if r.busy() {
-		t.Errorf("%d requests in flight, want none", r.flying)
-	}
-}
-
-func TestUringDrain(t *testing.T) {
-	uringTest(t)
-	r := newTestRing(t, 8)
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(pipe[0])
-	defer unix.Close(pipe[1])
-	buffer := make([]byte, 2*os.Getpagesize())
-	if err := errors.Join(r.registerBuffers([][]byte{buffer}), r.registerFile(pipe[0])); err != nil {
-		t.Fatal(err)
-	}
-	read := func(at int) {
-		q := r.request()
-		q.opcode, q.flags = opReadFixed, sqeFixedFile
-		q.addr, q.len, q.userData = uint64(uintptr(unsafe.Pointer(&buffer[at]))), 1, 77
-	}
-	read(0)
-	read(1)
-	if err := r.enter(0); err != nil {
-		t.Fatal(err)
-	}
-	read(2) // the kernel is not told of this one
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		time.Sleep(10 * time.Millisecond)
-		unix.Write(pipe[1], []byte("abc"))
-	})
-	if err := r.drain(); err != nil {
-		t.Fatal(err)
-	}
-	writer.Wait()
-	if got := buffer[:3]; !bytes.ContainsAny(got[:2], "a") || got[2] != 0 {
-		t.Errorf("after drain: the buffer is %q, want two bytes read and the third left alone", got)
-	}
-	q := r.request()
-	q.opcode, q.userData = opNop, 1
-	if err := r.enter(1); err != nil {
-		t.Fatal(err)
-	}
-	if c, ok := r.completion(); !ok || c.userData != 1 || r.busy() {
-		t.Errorf("after drain: got completion %+v, %v, busy %v; want that of request 1 alone", c, ok, r.busy())
-	}
-}
-
-// An enter that returns has submitted all, past a request that the kernel does not
-// take, and waited in spite of signals.
-func TestUringEnterGoesOn(t *testing.T) {
-	uringTest(t)
-	r := newTestRing(t, 8)
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(pipe[0])
-	defer unix.Close(pipe[1])
-	buffer := make([]byte, os.Getpagesize())
-	if err := errors.Join(r.registerBuffers([][]byte{buffer}), r.registerFile(pipe[0])); err != nil {
-		t.Fatal(err)
-	}
-	const unknown = 255
-	for i, op := range []uint8{opNop, unknown, opNop, opReadFixed} {
-		q := r.request()
-		q.opcode, q.userData = op, uint64(i)
-		if op == opReadFixed {
-			q.flags, q.addr, q.len = sqeFixedFile, uint64(uintptr(unsafe.Pointer(&buffer[0]))), 1
-		}
-	}
-	if err := r.enter(1); err != nil || r.queued != 0 {
-		t.Fatalf("enter(1) = %v with %d requests still queued, want nil and none", err, r.queued)
-	}
-	r.request().opcode = opNop
-	pid, tid := unix.Getpid(), unix.Gettid()
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		for range 10 {
-			time.Sleep(time.Millisecond)
-			unix.Tgkill(pid, tid, unix.SIGURG)
-		}
-		unix.Write(pipe[1], []byte("a"))
-	})
-	if err := r.enter(5); err != nil {
-		t.Fatal(err)
-	}
-	writer.Wait()
-	for i := range 5 {
-		if c, ok := r.completion(); !ok || (c.err() == unix.EINVAL) != (c.userData == 1) {
-			t.Errorf("after enter(5), completion %d = %+v, %v; want 5, of which that of request 1 says EINVAL", i, c, ok)
-		}
-	}
-}
-
-func TestUringOfAnotherThread(t *testing.T) {
-	uringTest(t)
-	var flags uint32
-	r, err := newUringBy(func(entries int, p *uringParams) (int, error) {
-		flags = p.flags
-		return setupUring(entries, p)
-	}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.close()
-	if flags&setupSingleIssuer == 0 {
-		t.Skip("the kernel has no IORING_SETUP_SINGLE_ISSUER: the ring is any thread's")
-	}
-	failed := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		r.request().opcode = opNop
-		failed <- r.enter(1)
-	}()
-	err = <-failed
-	if !errors.Is(err, unix.EEXIST) || !strings.Contains(fmt.Sprint(err), "lock the goroutine") {
-		t.Errorf("enter on another thread = %v, want EEXIST and a remedy", err)
-	}
-	if err := r.enter(1); err != nil {
-		t.Errorf("enter on the ring's thread = %v, want nil", err)
-	}
-	r.completion()
-}
-
-func TestNewUringErrors(t *testing.T) {
-	uringTest(t)
-	for _, c := range []struct {
-		name    string
-		answers []error // the kernel's, to one call after another; then it obliges
-		lacking bool
-		want    string // part of the error; "" where there is none
-	}{
-		{name: "all is well"},
-		{name: "before Linux 6.1", answers: []error{unix.EINVAL}},
-		{name: "before Linux 5.19", answers: []error{unix.EINVAL, unix.EINVAL}},
-		{name: "no flags will do", answers: []error{unix.EINVAL, unix.EINVAL, unix.EINVAL}, want: "invalid argument"},
-		{name: "before Linux 5.1", answers: []error{unix.ENOSYS}, lacking: true, want: "take Linux"},
-		{name: "forbidden", answers: []error{unix.EPERM}, lacking: true, want: "kernel.io_uring_disabled"},
-		{name: "locked memory", answers: []error{unix.ENOMEM}, lacking: true, want: "ulimit -l"},
-		{name: "no descriptor left", answers: []error{unix.EMFILE}, want: "too many open files"},
-	} {
-		calls := 0
-		r, err := newUringBy(func(entries int, p *uringParams) (int, error) {
-			calls++
-			if calls <= len(c.answers) {
-				return -1, c.answers[calls-1]
-			}
-			return setupUring(entries, p)
-		}, 1)
-		if err == nil {
-			r.close()
-		}
-		if got := errors.Is(err, errors.ErrUnsupported); got != c.lacking || (err == nil) != (c.want == "") || !strings.Contains(fmt.Sprint(err), c.want) {
-			t.Errorf("%s: got error %v, want one with %q; ErrUnsupported: %v, want %v", c.name, err, c.want, got, c.lacking)
-		}
-		if want := min(len(c.answers)+1, len(uringSetups)); c.want == "" && calls != want {
-			t.Errorf("%s: got %d calls of io_uring_setup, want %d", c.name, calls, want)
-		}
-	}
-	// A kernel before 5.4 maps the queues apart.
-	before, err := openDescriptors()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = newUringBy(func(entries int, p *uringParams) (int, error) {
-		fd, err := setupUring(entries, p)
-		p.features &^= featSingleMmap
-		return fd, err
-	}, 1)
-	if !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("without IORING_FEAT_SINGLE_MMAP: got %v, want ErrUnsupported", err)
-	}
-	if after, err := openDescriptors(); err != nil || after != before {
-		t.Errorf("after the errors: got %d descriptors open, want %d (%v)", after, before, err)
-	}
-}
-
-func openDescriptors() (int, error) {
-	entries, err := os.ReadDir("/proc/thread-self/fd")
-	return len(entries), err
 }
 
 // lockAtMost lets the test lock no more bytes than that, where it is not root's.
@@ -414,8 +161,8 @@ func TestUringReadsAfterErrors(t *testing.T) {
 				defer func() { recover() }()
 				r.Read(good, func(int64, []byte) { panic("on purpose") })
 			}()
-			if q := r.(uringReader); q.ring.busy() {
-				t.Fatalf("%+v: %d requests in flight after a panic, want none", k, q.ring.flying)
+			if q := r.(uringReader); q.ring.Busy() {
+				t.Fatalf("%+v: %d requests in flight after a panic, want none", k, q.ring.Flying())
 			}
 			checkUringRead(t, r, good, content)
 		}
@@ -437,15 +184,14 @@ func TestUringShortCounts(t *testing.T) {
 	var got []byte
 	consume := func(_ int64, b []byte) { got = bytes.Clone(b) }
 	asked := 0
-	for ; q.ring.busy(); asked++ {
-		last := (*q.ring.sqTail - 1) & uint32(len(q.ring.sqes)-1)
-		q.ring.sqes[last].len = 4096 // as if the kernel had stopped after a page
-		if err := q.ring.enter(1); err != nil {
+	for ; q.ring.Busy(); asked++ {
+		q.ring.SQEs()[0].Len = 4096 // as if the kernel had stopped after a page
+		if err := q.ring.Enter(1); err != nil {
 			t.Fatal(err)
 		}
-		c, _ := q.ring.completion()
+		c, _ := q.ring.Completion()
 		if asked == 3 {
-			c.res = -int32(unix.EINTR)
+			c.Res = -int32(unix.EINTR)
 		}
 		if err := q.complete(c, consume); err != nil {
 			t.Fatal(err)
@@ -468,10 +214,10 @@ func TestUringUnalignedCount(t *testing.T) {
 	q := r.(uringReader).uringFile
 	q.align = 512
 	q.slots[0].n = 4096
-	if err := q.complete(cqe{res: 512}, nil); err != nil || q.ring.queued != 1 {
-		t.Errorf("after 512 of 4096 bytes: got error %v and %d requests queued, want nil and 1", err, q.ring.queued)
+	if err := q.complete(uring.CQE{Res: 512}, nil); err != nil || q.ring.Queued() != 1 {
+		t.Errorf("after 512 of 4096 bytes: got error %v and %d requests queued, want nil and 1", err, q.ring.Queued())
 	}
-	if err := q.complete(cqe{res: 1000}, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := q.complete(uring.CQE{Res: 1000}, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("after 1512 of 4096 bytes: got error %v, want io.ErrUnexpectedEOF", err)
 	}
 }
@@ -487,9 +233,9 @@ func TestUringWriterSyncs(t *testing.T) {
 		}{
 			{policy: ""},
 			{policy: SyncNone},
-			{policy: SyncEnd, syncs: []uint8{opFsync}},
-			{policy: SyncBlock, syncs: []uint8{opFsync}, linked: true},
-			{policy: SyncRange, syncs: []uint8{opSyncFileRange}, linked: true},
+			{policy: SyncEnd, syncs: []uint8{uring.OpFsync}},
+			{policy: SyncBlock, syncs: []uint8{uring.OpFsync}, linked: true},
+			{policy: SyncRange, syncs: []uint8{uring.OpSyncFileRange}, linked: true},
 			{policy: SyncDsync, dsync: true},
 		} {
 			path, _ := uringContent(t, 128<<10)
@@ -506,16 +252,16 @@ func TestUringWriterSyncs(t *testing.T) {
 			err = w.Write(&Plan{Length: int64(len(want)), Block: 4096}, func(off int64, n int) []byte { return want[off:][:n] })
 			flags, _ := unix.FcntlInt(q.f.Fd(), unix.F_GETFL, 0)
 			var syncs []uint8
-			for _, r := range q.ring.sqes {
-				if r.opcode == opFsync || r.opcode == opSyncFileRange {
-					syncs = append(syncs, r.opcode)
+			for _, r := range q.ring.SQEs() {
+				if r.Opcode == uring.OpFsync || r.Opcode == uring.OpSyncFileRange {
+					syncs = append(syncs, r.Opcode)
 				}
 			}
 			if err := errors.Join(err, w.Close()); err != nil {
 				t.Fatalf("%+v, sync=%s: %v", k, c.policy, err)
 			}
 			slices.Sort(syncs)
-			if syncs = slices.Compact(syncs); !slices.Equal(syncs, c.syncs) || (q.link != opNop) != c.linked || (flags&unix.O_DSYNC != 0) != c.dsync {
+			if syncs = slices.Compact(syncs); !slices.Equal(syncs, c.syncs) || (q.link != uring.OpNop) != c.linked || (flags&unix.O_DSYNC != 0) != c.dsync {
 				t.Errorf("%+v, sync=%s: got operations %d, %d after each write, flags %#x; want %d, some after each: %v, O_DSYNC: %v", k, c.policy, syncs, q.link, flags, c.syncs, c.linked, c.dsync)
 			}
 			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
@@ -548,22 +294,22 @@ func TestUringShortLinkedWrite(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789abcdef"), 4096)
 	q.idle = append(q.idle[:0], 0)
 	q.begin(0, len(want), func(int64, int) []byte { return want })
-	for _, c := range []cqe{{userData: 0, res: 4096}, {userData: linked, res: -int32(unix.ECANCELED)}} {
-		if err := q.ring.drain(); err != nil { // the answers are ours
+	for _, c := range []uring.CQE{{UserData: 0, Res: 4096}, {UserData: linked, Res: -int32(unix.ECANCELED)}} {
+		if err := q.ring.Drain(); err != nil { // the answers are ours
 			t.Fatal(err)
 		}
 		if err := q.complete(c, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if q.ring.queued != 2 || len(q.idle) != 0 {
-		t.Fatalf("after a short write: %d requests queued, %d slots idle; want 2 and 0", q.ring.queued, len(q.idle))
+	if q.ring.Queued() != 2 || len(q.idle) != 0 {
+		t.Fatalf("after a short write: %d requests queued, %d slots idle; want 2 and 0", q.ring.Queued(), len(q.idle))
 	}
-	for q.ring.busy() {
-		if err := q.ring.enter(1); err != nil {
+	for q.ring.Busy() {
+		if err := q.ring.Enter(1); err != nil {
 			t.Fatal(err)
 		}
-		c, _ := q.ring.completion()
+		c, _ := q.ring.Completion()
 		if err := q.complete(c, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -572,7 +318,7 @@ func TestUringShortLinkedWrite(t *testing.T) {
 	if err != nil || len(got) != len(want) || !bytes.Equal(got[4096:], want[4096:]) || len(q.idle) != 1 {
 		t.Errorf("got %d bytes and %d idle slots, want the %d from byte 4096 on, and 1 (%v)", len(got), len(q.idle), len(want), err)
 	}
-	failed := cqe{userData: linked, res: -int32(unix.EIO)}
+	failed := uring.CQE{UserData: linked, Res: -int32(unix.EIO)}
 	if err := q.complete(failed, nil); !errors.Is(err, unix.EIO) {
 		t.Errorf("after a failed fsync: got %v, want EIO", err)
 	}
@@ -630,14 +376,14 @@ func TestUringCloseInFlight(t *testing.T) {
 			q.idle = append(q.idle[:0], uint64(i))
 			q.begin(int64(i)*4096, 4096, nil)
 		}
-		if err := q.ring.enter(0); err != nil {
+		if err := q.ring.Enter(0); err != nil {
 			t.Fatal(err)
 		}
-		if q.ring.flying != k.depth {
-			t.Fatalf("%+v: %d requests in flight, want %d", k, q.ring.flying, k.depth)
+		if q.ring.Flying() != k.depth {
+			t.Fatalf("%+v: %d requests in flight, want %d", k, q.ring.Flying(), k.depth)
 		}
-		if err := r.Close(); err != nil || q.ring.flying != 0 {
-			t.Errorf("%+v: Close = %v with %d requests in flight, want nil and none", k, err, q.ring.flying)
+		if err := r.Close(); err != nil || q.ring.Flying() != 0 {
+			t.Errorf("%+v: Close = %v with %d requests in flight, want nil and none", k, err, q.ring.Flying())
 		}
 	}
 }
@@ -723,8 +469,8 @@ func sendsAndAwaits(t *testing.T) error {
 		receiver.Wait()
 		return err
 	}
-	if s.ring.busy() || s.sends < 128 {
-		t.Errorf("after the job: %d sends in flight, %d notified; want none and at least 128", s.ring.flying, s.sends)
+	if s.ring.Busy() || s.sends < 128 {
+		t.Errorf("after the job: %d sends in flight, %d notified; want none and at least 128", s.ring.Flying(), s.sends)
 	}
 	receiver.Wait()
 	if !bytes.Equal(got, content) {

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"iopath/internal/uring"
 )
 
 func init() {
@@ -29,7 +31,7 @@ func init() {
 // all, as it does on loopback (io_uring_enter(2), IORING_OP_SEND_ZC).
 type uringSender struct {
 	f             *os.File
-	ring          *uring
+	ring          *uring.Ring
 	sends, copied uint // that were notified of since Tell, and those of them that were copied
 }
 
@@ -72,12 +74,12 @@ func checkSendZC(c Config) error {
 // newSendRing returns a sender without a file.
 func newSendRing(socket int) (*uringSender, error) {
 	const entries = 64 // of which one is used; there are twice as many for completions
-	r, err := newUring(entries)
+	r, err := uring.New(entries)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.registerFile(socket); err != nil {
-		r.close()
+	if err := r.RegisterFile(socket); err != nil {
+		r.Close()
 		return nil, err
 	}
 	return &uringSender{ring: r}, nil
@@ -96,7 +98,7 @@ func probeSendZC(n int) error {
 		return err
 	}
 	b := make([]byte, n)
-	err = errors.Join(s.piece(b), s.ring.close())
+	err = errors.Join(s.piece(b), s.ring.Close())
 	runtime.KeepAlive(b)
 	switch {
 	case errors.Is(err, unix.EPIPE):
@@ -128,7 +130,7 @@ func (s *uringSender) Send(p *Plan) error {
 	}
 	// What a program sends this way it must leave alone until the kernel is done
 	// with it: that wait is a part of the method, and of the job.
-	for s.ring.flying > 0 {
+	for s.ring.Flying() > 0 {
 		if _, _, e := s.await(); e != nil {
 			err = errors.Join(err, e)
 			break
@@ -149,15 +151,15 @@ func (s *uringSender) piece(b []byte) error {
 		switch {
 		case err != nil:
 			return err
-		case c.interrupted():
-		case lacksPages(c.err()) && s.ring.flying > 0:
+		case c.Interrupted():
+		case lacksPages(c.Err()) && s.ring.Flying() > 0:
 			if _, _, err := s.await(); err != nil {
 				return err
 			}
-		case c.res < 0:
-			return os.NewSyscallError("io_uring SEND_ZC", c.err())
+		case c.Res < 0:
+			return os.NewSyscallError("io_uring SEND_ZC", c.Err())
 		default:
-			b = b[c.res:]
+			b = b[c.Res:]
 		}
 	}
 	return nil
@@ -165,11 +167,11 @@ func (s *uringSender) piece(b []byte) error {
 
 // send asks for b to be sent whole, and waits until the socket has taken what it
 // will.
-func (s *uringSender) send(b []byte) (cqe, error) {
-	r := s.ring.request()
-	r.opcode, r.flags, r.ioprio = opSendZC, sqeFixedFile, sendZCReportUsage
-	r.addr, r.len = uint64(uintptr(unsafe.Pointer(&b[0]))), uint32(len(b))
-	r.opFlags = unix.MSG_WAITALL
+func (s *uringSender) send(b []byte) (uring.CQE, error) {
+	r := s.ring.Request()
+	r.Opcode, r.Flags, r.IOPrio = uring.OpSendZC, uring.SQEFixedFile, sendZCReportUsage
+	r.Addr, r.Len = uint64(uintptr(unsafe.Pointer(&b[0]))), uint32(len(b))
+	r.OpFlags = unix.MSG_WAITALL
 	for {
 		if c, sent, err := s.await(); sent || err != nil {
 			return c, err
@@ -179,20 +181,20 @@ func (s *uringSender) send(b []byte) (cqe, error) {
 
 // await waits for completions and takes note of the notifications among them. It
 // returns the send's, if that was there too.
-func (s *uringSender) await() (send cqe, sent bool, err error) {
-	if err := s.ring.enter(1); err != nil {
-		return cqe{}, false, err
+func (s *uringSender) await() (send uring.CQE, sent bool, err error) {
+	if err := s.ring.Enter(1); err != nil {
+		return uring.CQE{}, false, err
 	}
 	for {
-		c, ok := s.ring.completion()
+		c, ok := s.ring.Completion()
 		switch {
 		case !ok:
 			return send, sent, nil
-		case c.flags&cqeNotif == 0:
+		case c.Flags&uring.CQENotif == 0:
 			send, sent = c, true
 		default:
 			s.sends++
-			if uint32(c.res)&notifCopied != 0 {
+			if uint32(c.Res)&notifCopied != 0 {
 				s.copied++
 			}
 		}
@@ -210,4 +212,4 @@ func (s *uringSender) Tell() []Figure {
 }
 
 // Close leaves the socket as it was.
-func (s *uringSender) Close() error { return errors.Join(s.ring.close(), s.f.Close()) }
+func (s *uringSender) Close() error { return errors.Join(s.ring.Close(), s.f.Close()) }
