@@ -51,7 +51,7 @@ func TestEffects(t *testing.T) {
 func TestDrawWithoutResults(t *testing.T) {
 	dir := t.TempDir()
 	usual, others := Formats()
-	for _, d := range []Drawing{compared(), found()} {
+	for _, d := range []Drawing{compared(), found(), priced(), left(), aged()} {
 		paths, err := Drawings{d}.Draw(nil, dir, slices.Concat(usual, others)...)
 		if err != nil || len(paths) != 4 {
 			t.Errorf("%s is drawn as %q, %v; want 4 files", d.About().Name, paths, err)
@@ -69,7 +69,7 @@ func TestDrawWithoutResults(t *testing.T) {
 	}{
 		{Drawings{none}, "draw e: there is no comparison"},
 		{Drawings{noRule}, "draw p: no rule has a point"},
-		{Drawings{none, noRule}, "draw charts: no comparison has anything to draw"},
+		{Drawings{none, noRule, Price{Headline: none.Headline}, Kept{Headline: none.Headline}, Age{Headline: none.Headline}}, "draw charts: no comparison has anything to draw"},
 		{Drawings{}, "draw charts: no comparison has anything to draw"},
 		{Drawings{Chart{Headline: Headline{Name: "c"}, X: "/x", Series: "/y", Unit: "B/s"}}, "no result passes the filter"},
 		{Spine(), "no result is of a benchmark of the suite"},

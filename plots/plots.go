@@ -14,9 +14,12 @@
 //   - [Winners] has a field for each workload, with the series that wins there.
 //   - [Effects] has a row for each comparison of two commits.
 //   - [Power] has a line for each rule of comparing, by how often it finds a slowdown.
+//   - A [Price] has a point for each sync policy: how fast it is, and what of it is lost.
+//   - [Kept] has a row for each sync policy: what is intact, torn and lost.
+//   - An [Age] has a line for each writer: what would be lost so long after it began.
 //   - A [Timeline] has one series over time with its changes, [Timelines] many.
 //
-// The last three are given their figures, and take nothing from results.
+// Those from [Effects] on are given their figures, and take nothing from results.
 //
 // [Spine] lists the suite's own, and [Trends] and [Ratios] those of several runs. Each point is a median with its 95 % interval
 // over the raw measurements, which stay visible. What was not measured is not
@@ -126,7 +129,7 @@ func (ds Drawings) Draw(results *summary.Results, outDir string, formats ...stri
 	if len(all) == 0 {
 		own := func(d Drawing) bool {
 			switch d.(type) {
-			case Effects, Power:
+			case Effects, Power, Price, Kept, Age:
 				return false
 			}
 			return true
