@@ -107,8 +107,9 @@ func (o *claimsOptions) do(ctx context.Context, wanted []claims.Claim, stdout, s
 	lab.Bench = cells{dir}
 	var all []tried
 	var interrupted error
-	for i, c := range wanted {
-		fmt.Fprintf(stderr, "%d of %d: %s\n", i+1, len(wanted), c.Text)
+	steps := newSteps(stderr, len(wanted))
+	for _, c := range wanted {
+		steps.begin(c.Text)
 		began := time.Now()
 		f, err := c.Run(ctx, lab)
 		t := tried{Number: c.Number, Name: c.Name, Claim: c.Text, Finding: f, Seconds: time.Since(began).Seconds()}
@@ -123,7 +124,9 @@ func (o *claimsOptions) do(ctx context.Context, wanted []claims.Claim, stdout, s
 			t.Broken, t.Finding = err.Error(), claims.Finding{}
 		}
 		all = append(all, t)
+		steps.step(1, "")
 	}
+	steps.end()
 	switch {
 	case len(all) == 0 && interrupted != nil:
 	case o.json:
@@ -276,6 +279,10 @@ func claimsMarkdown(w io.Writer, all []tried) error {
 // cells measures cells of the suite for the claims, in fresh processes, as iopath bench
 // does.
 type cells struct{ dir string }
+
+func (m cells) KernelLoss(ctx context.Context) (claims.KernelLoss, error) {
+	return kernelLoss(ctx, m.dir)
+}
 
 func (m cells) Cells(ctx context.Context, rounds int, names ...string) (map[string]claims.Series, error) {
 	r := bench.Round{BenchTime: "100ms", CountAll: true, Options: bench.Options{Caches: []string{"warm"}, Dir: m.dir}}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"iopath/internal/summary"
 	"iopath/workloads/crash"
 )
 
@@ -30,19 +33,27 @@ func TestCrash(t *testing.T) {
 	if left := files(t, dir); len(left) > 0 {
 		t.Errorf("left: %q", left)
 	}
-	if table := read(t, filepath.Join(results, "m", "r", "README.md")); !strings.Contains(table, "| mmap.private/none | sparse | 100% of 4 |") || !strings.Contains(table, "Seed 7;") {
+	if table := read(t, filepath.Join(results, "m", "r", "README.md")); !strings.Contains(table, "| mmap.private/none | prealloc | 100% of 4 |") || !strings.Contains(table, " seed 7;") || !strings.Contains(table, "![kept](kept.svg)") || !strings.Contains(table, "    go: go") {
 		t.Errorf("README.md:\n%s", table)
 	}
+	record, err := readCrash(strings.NewReader(read(t, filepath.Join(results, "m", "r", crashFile))), crashFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	seeds := map[uint64]bool{}
-	for line := range strings.Lines(read(t, filepath.Join(results, "m", "r", "crash.json"))) {
-		var c crash.Cycle
-		if err := json.Unmarshal([]byte(line), &c); err != nil || c.Acknowledged == 0 || c.Backend != "process" {
-			t.Errorf("%v in %s", err, line)
+	for _, c := range record.cycles {
+		if c.Acknowledged == 0 || c.Backend != crash.ByProcess || c.After <= 0 {
+			t.Errorf("%+v", c)
 		}
 		seeds[c.Seed] = true
 	}
 	if len(seeds) != 8 || !seeds[7] || !seeds[14] {
 		t.Errorf("seeds %v, want 7 to 14", seeds)
+	}
+	// Shown again, it says the same.
+	drawn := read(t, filepath.Join(results, "m", "r", "kept.svg"))
+	if status, again, stderr := iopath(t, "crash", "show", filepath.Join(results, "m", "r")); status != 0 || again != stdout || read(t, filepath.Join(results, "m", "r", "kept.svg")) != drawn {
+		t.Errorf("crash show: status %d: %s%s, want\n%s", status, again, stderr, stdout)
 	}
 	status, stdout, stderr = iopath(t, append(args, "-run", "j", "-json", "-cycles", "1")...)
 	var table crashTable
@@ -78,6 +89,7 @@ func TestCrashWrongUse(t *testing.T) {
 		{"-methods", "ink"}, {"-policies", "hope"}, {"-layouts", "spiral"}, {"-faults", "flood"}, {"-backend", "axe"}, {"-fs", "fat"},
 		{"-cycles", "0"}, {"-runs", "-1"}, {"-methods", "bufio", "-policies", "dsync"}, {"-bogus"}, {"more"},
 		{"explain"}, {"explain", "write"}, {"explain", "write/flush"}, {"explain", "write/none", "more"}, {"-dir", "/proc/none"}, {"-run", "a/b"},
+		{"-kernel", "/nowhere"}, {"-age", "-1s"}, {"-age", "10h"}, {"show"}, {"show", "/nowhere"}, {"show", "a", "b"},
 	} {
 		status, stdout, stderr := iopath(t, append([]string{"crash"}, args...)...)
 		if status != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 {
@@ -102,6 +114,55 @@ func TestCrashInterrupted(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(results, "m", "r", "README.md")); err != nil {
 		t.Errorf("what was measured is not kept: %v", err)
 	}
+}
+
+// Where nothing can be measured, the answer is none.
+func TestCrashNothing(t *testing.T) {
+	results := t.TempDir()
+	kernel := filepath.Join(t.TempDir(), "vmlinuz-0") // without modules
+	if err := os.WriteFile(kernel, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr := iopath(t, "crash", "-results", results, "-dir", t.TempDir(), "-faults", "none", "-backend", "qemu", "-kernel", kernel)
+	if status != exitUndecided || stdout != "" || !strings.Contains(stderr, "skipped: qemu: ") || !strings.Contains(stderr, "nothing of what was asked for") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	if left, err := os.ReadDir(results); err == nil && len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+func TestReadCrashRefuses(t *testing.T) {
+	good := `{"method":"write","policy":"none","layout":"append","fault":"exit","backend":"process","acknowledged":2,"intact":1,"lost":1}`
+	if r, err := readCrash(strings.NewReader("\n"+good+"\n"), "f"); err != nil || len(r.cycles) != 1 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	for _, bad := range []string{"", "{", "[]", `{"run":{"seed":1}}`, good + "\nink", strings.Replace(good, `"lost":1`, `"lost":2`, 1), strings.Replace(good, "process", "", 1), `{"acknowledged":-1}`, strings.Repeat("x", 2<<20)} {
+		if _, err := readCrash(strings.NewReader(bad), "f"); !errors.Is(err, summary.ErrInput) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%.40q: %v, want one line of ErrInput", bad, err)
+		}
+	}
+}
+
+// Whatever is read can be told.
+func FuzzReadCrash(f *testing.F) {
+	f.Add([]byte(`{"run":{"seed":1,"machine":"m","began":"2026-01-01T00:00:00Z"}}` + "\n" + `{"skipped":"uml","why":"none"}` + "\n" +
+		`{"method":"write","policy":"none","layout":"append","fault":"power","backend":"voldisk","filesystem":"ext4","pace":5,"after_seconds":1,"acknowledged":2,"intact":1,"lost":1,"records_per_second":9}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := readCrash(bytes.NewReader(b), "f")
+		if err != nil {
+			if !errors.Is(err, summary.ErrInput) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if err := r.table().text(io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := crashCharts(r.cycles, r.head.Machine, r.head.DirtyExpire).Draw(nil, t.TempDir(), "csv"); err != nil && strings.Contains(err.Error(), "\n") {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestCrashExplain(t *testing.T) {

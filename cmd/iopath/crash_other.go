@@ -8,7 +8,15 @@ import (
 	"io"
 
 	"github.com/urfave/cli/v3"
+
+	"iopath/workloads/claims"
 )
+
+func examineCrash() []finding { return nil }
+
+func kernelLoss(context.Context, string) (claims.KernelLoss, error) {
+	return claims.KernelLoss{}, errors.ErrUnsupported
+}
 
 func crashCommand(_, _ io.Writer) *cli.Command {
 	return &cli.Command{

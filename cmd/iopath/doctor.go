@@ -101,6 +101,7 @@ func examine(dir string) []finding {
 		examineNoise(),
 		examineLimits(),
 	}
+	all = append(all, examineCrash()...)
 	lacks := bench.Lacks(dir, "")
 	for _, name := range slices.Sorted(maps.Keys(lacks)) {
 		all = append(all, finding{What: "method " + name, State: lacks[name].Error(), Remedy: "its cells are skipped"})

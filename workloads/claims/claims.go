@@ -139,6 +139,17 @@ type Bench interface {
 	// is. Its files are in dir. The error matches errors.ErrUnsupported where there can
 	// be no group, or no swap and swap is wanted.
 	Pressure(ctx context.Context, dir string, swap bool) ([]Held, error)
+	// KernelLoss loses a kernel under a writer that does not sync its stores to a shared
+	// mapping, and one that syncs each. The error matches errors.ErrUnsupported where no
+	// kernel can be lost.
+	KernelLoss(ctx context.Context) (KernelLoss, error)
+}
+
+// A KernelLoss is what was lost of records that were stored, and synced or not.
+type KernelLoss struct {
+	By                     string // the way to lose a kernel
+	Unsynced, UnsyncedLost uint64
+	Synced, SyncedLost     uint64
 }
 
 // HeldSize is the bytes of the file that Bench.Pressure holds.

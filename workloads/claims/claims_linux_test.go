@@ -157,8 +157,11 @@ type bench struct {
 	above, upTo int64
 	held        []Held
 	noSwap      bool
+	loss        KernelLoss
 	err         error
 }
+
+func (b bench) KernelLoss(context.Context) (KernelLoss, error) { return b.loss, b.err }
 
 func (b bench) Cells(_ context.Context, _ int, names ...string) (map[string]Series, error) {
 	found := map[string]Series{}
@@ -232,6 +235,9 @@ func TestVerdictsOfFigures(t *testing.T) {
 		{"ipc", bench{cells: times(map[string]float64{"ring.memfd": 1, "pipe": 2, "unix": 3})}, Holds, "same pages"},
 		{"ipc", bench{cells: times(map[string]float64{"ring.memfd": 1, "pipe": 1, "unix": 3})}, Depends, "no difference"},
 		{"ipc", bench{cells: times(map[string]float64{"ring.memfd": 2, "pipe": 1, "unix": 3})}, Depends, "slower"},
+		{"sync", bench{loss: KernelLoss{By: "axe", Unsynced: 9, UnsyncedLost: 8, Synced: 5}}, Depends, "took 8 of 9 records that were not synced, and 0 of 5 that msync had"},
+		{"sync", bench{loss: KernelLoss{By: "axe", Unsynced: 9, UnsyncedLost: 9, Synced: 5, SyncedLost: 1}}, Fails, "of no use"},
+		{"sync", bench{err: unsupported("no axe")}, Depends, "not tried"},
 		{"pressure", bench{held: []Held{{How: "mapping", Resident: mib, Swapped: mib}, {How: "heap", Swapped: 60 * mib}}}, Holds, "nothing but swap"},
 		{"pressure", bench{held: []Held{{How: "mapping", Resident: mib, Swapped: 40 * mib}, {How: "heap", Swapped: 60 * mib}}}, Fails, "swapped"},
 		{"pressure", bench{held: []Held{{How: "mapping", Resident: 64 * mib}, {How: "heap", Swapped: 60 * mib}}}, Depends, "left the mapping alone"},

@@ -171,7 +171,6 @@ func manualSync(ctx context.Context, l *Lab) (f Finding, err error) {
 		return f, err
 	}
 	f.see("stores that are in the file after SIGKILL of their process, of 64", float64(survived), "")
-	// What is dirty is not on the device: what that means, iopath crash tries.
 	dirty, err := unwritten(file)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
@@ -188,11 +187,32 @@ func manualSync(ctx context.Context, l *Lab) (f Finding, err error) {
 		}
 		f.see("after msync", float64(dirty), "pages")
 	}
-	if seen < rounds || survived < killedPages {
-		f.Verdict, f.Because = Fails, "some stores were not seen by read, or died with their process"
-		return f, nil
+	// What is dirty is not on the device: what that means is tried, too.
+	loss, err := KernelLoss{}, error(errNoBench)
+	if l.Bench != nil {
+		loss, err = l.Bench.KernelLoss(ctx)
 	}
-	f.Verdict, f.Because = Depends, "not for readers, who see stores at once, nor for a crash of the process, which loses none; a crash of the machine takes what is dirty, and msync or fsync is the answer to that"
+	machine := "a crash of the machine was not tried here"
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		f.untried("records lost with a kernel", Why(err))
+	case err != nil:
+		return f, err
+	default:
+		f.see("records not synced, when a kernel was lost by "+loss.By, float64(loss.Unsynced), "")
+		f.see("of them lost", float64(loss.UnsyncedLost), "")
+		f.see("records each synced by msync, when another was lost", float64(loss.Synced), "")
+		f.see("of them lost", float64(loss.SyncedLost), "")
+		machine = fmt.Sprintf("a crash of the machine took %d of %d records that were not synced, and %d of %d that msync had", loss.UnsyncedLost, loss.Unsynced, loss.SyncedLost, loss.Synced)
+	}
+	switch {
+	case seen < rounds || survived < killedPages:
+		f.Verdict, f.Because = Fails, "some stores were not seen by read, or died with their process"
+	case loss.SyncedLost > 0:
+		f.Verdict, f.Because = Fails, "it is of no use here: "+machine
+	default:
+		f.Verdict, f.Because = Depends, "not for readers, who see stores at once, nor for a crash of the process, which loses none; "+machine
+	}
 	return f, nil
 }
 

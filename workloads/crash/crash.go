@@ -15,8 +15,9 @@
 //  4. A backend is believed when it has seen a loss where there must be one, and none where
 //     there must be none (Backend.SelfCheck).
 //
-// Cycles run one at a time: what else flushes would save what was to be lost. All that a
-// cycle needs is drawn from its seed.
+// Cycles that share a kernel run one at a time: what else flushes would save what was to be
+// lost. What a cycle draws, its records, the moment of its fault and the sectors that a disk
+// keeps, it draws from its seed; how far the writer is at that moment is the machine's.
 package crash
 
 import (

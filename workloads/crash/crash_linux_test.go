@@ -126,7 +126,7 @@ func TestMachines(t *testing.T) {
 			if testing.Short() && b.Name == "voldisk" {
 				t.Skip("takes long: TestNothingIsLeft has it")
 			}
-			if testing.Short() && b.guest {
+			if testing.Short() && b.Apart {
 				// The program that is a guest's init may be another here: a dynamic one.
 				c, err := b.Machine(t.Context(), experiment(t, "write", "each", "append", 5), "ext4")
 				if errors.Is(err, errors.ErrUnsupported) {
@@ -138,7 +138,7 @@ func TestMachines(t *testing.T) {
 				return
 			}
 			before := mounts(t)
-			err := b.SelfCheck(t.Context(), t.TempDir(), 5, "")
+			err := b.SelfCheck(t.Context(), t.TempDir(), "ext4", b.DAX, 5, "")
 			if errors.Is(err, errors.ErrUnsupported) {
 				t.Skip(err)
 			}
@@ -155,7 +155,7 @@ func TestMachines(t *testing.T) {
 				{"ext4", "io_uring", "64", "append", false},
 				{"ext4", "io_uring", "dsync", "append", false},
 			}
-			if b.guest { // which take long
+			if b.Apart { // which take long
 				tests = nil
 			}
 			if b.DAX {
@@ -194,9 +194,15 @@ func TestPromises(t *testing.T) {
 		{Fault: "power", Backend: "voldisk", Filesystem: "ext4", Promised: true, Counts: Counts{Acknowledged: 3, Intact: 3}},
 		{Fault: "power", Backend: "voldisk", Filesystem: "ext4", Promised: true, Counts: Counts{Acknowledged: 3, Intact: 2, Torn: 1}},
 		{Fault: "power", Backend: "voldisk", Filesystem: "ext4", Counts: Counts{Acknowledged: 3, Lost: 3}},
-		{Fault: "sigkill", Backend: "process", Filesystem: "ext4", Promised: true, Counts: Counts{Acknowledged: 3, Lost: 3}},
+		// Of a writer at a pace, a broken promise alone.
+		{Fault: "power", Backend: "voldisk", Filesystem: "ext4", Promised: true, Pace: 500, Counts: Counts{Acknowledged: 3, Intact: 3}},
+		{Fault: "power", Backend: "voldisk", Filesystem: "ext4", Pace: 500, Counts: Counts{Acknowledged: 3, Lost: 3}},
+		{Fault: "power", Backend: "voldisk", Filesystem: "ext4", Promised: true, Pace: 500, Counts: Counts{Acknowledged: 3, Lost: 3}},
+		{Fault: "sigkill", Backend: ByProcess, Filesystem: "ext4", Promised: true, Counts: Counts{Acknowledged: 3, Lost: 3}},
+		{Fault: "wild", Backend: ByProcess, Filesystem: "ext4", Promised: true, Counts: Counts{Acknowledged: 3, Torn: 1}},
 	}
-	want := []Promise{{Backend: "voldisk", Filesystem: "ext4", Promised: 2, Broken: 1, Unpromised: 1, LossyOthers: 1}}
+	want := []Promise{{Backend: "voldisk", Filesystem: "ext4", Promised: 3, Broken: 2, Unpromised: 1, LossyOthers: 1},
+		{Backend: ByProcess, Filesystem: "ext4", Promised: 1, Broken: 1}}
 	if got := PromisesKept(cycles); !slices.Equal(got, want) {
 		t.Errorf("PromisesKept = %+v, want %+v", got, want)
 	}
@@ -221,6 +227,7 @@ func mounts(t *testing.T) string {
 
 func TestRows(t *testing.T) {
 	process := Cycle{Method: "m", Policy: "p", Layout: "l", Backend: ByProcess, Filesystem: "btrfs", Counts: Counts{Acknowledged: 10, Intact: 10}}
+	process.DeviceBytes = -1
 	killed, panicked, wild, other := process, process, process, process
 	killed.Fault, killed.Rate = "sigkill", 5
 	panicked.Fault, panicked.Rate = "panic", 7
@@ -229,6 +236,7 @@ func TestRows(t *testing.T) {
 	power := Cycle{Method: "m", Policy: "p", Layout: "l", Backend: "voldisk", Filesystem: "ext4", Fault: "power", Counts: Counts{Acknowledged: 10, Intact: 10}, Rate: 1000}
 	torn, xfs := power, power
 	torn.Counts, torn.DeviceBytes = Counts{Acknowledged: 10, Intact: 5, Lost: 4, Torn: 1}, 30000
+	power.DeviceBytes, xfs.DeviceBytes = 10000, -1
 	xfs.Filesystem, xfs.Backend = "xfs", "uml"
 	rows := Rows([]Cycle{killed, panicked, wild, other, torn, power, xfs})
 	if len(rows) != 3 {
@@ -242,13 +250,23 @@ func TestRows(t *testing.T) {
 		t.Errorf("power: %s", got)
 	}
 	// Costs are those on this machine's own disk.
-	if r.Rate != 7 || r.PerByte != 3 || r.Filesystem != "ext4" {
+	if r.Rate != 6 || r.PerByte != 2 || r.Filesystem != "ext4" {
 		t.Errorf("row: %+v", r)
 	}
-	if r = rows[1]; r.Filesystem != "xfs" || r.Loss["uml"].Cycles != 1 || r.Loss[ByProcess].Cycles != 2 {
+	// Nothing written is a figure, too.
+	if r = rows[1]; r.PerByte != -1 || r.Filesystem != "xfs" || r.Loss["uml"].Cycles != 1 || r.Loss[ByProcess].Cycles != 2 {
 		t.Errorf("row: %+v", r)
 	}
 	if r = rows[2]; r.Method != "n" || r.Filesystem != "" || r.Rate != 3 {
 		t.Errorf("row: %+v", r)
+	}
+}
+
+// What is not all is not told as all.
+func TestShare(t *testing.T) {
+	for v, want := range map[float64]string{1: "100%", 0.9999: "99.9%", 0.996: "99.6%", 0.5: "50%", 0.01: "1%", 0.0012: "0.12%", 0: "0%"} {
+		if got := share(v); got != want {
+			t.Errorf("share(%v) = %s, want %s", v, got, want)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,7 +44,7 @@ type guestJob struct {
 	Sync       bool   `json:",omitempty"` // all, before the fault
 	Check      bool   `json:",omitempty"`
 	Written    uint64 `json:",omitempty"` // acknowledged
-	Disk       string // the file, as the host has it
+	Disk       string `json:"-"`          // the file, as the host has it
 	Device     string // what it is in the guest
 }
 
@@ -55,6 +56,7 @@ type guestLine struct {
 	Cycle        *Cycle `json:",omitempty"` // the fault may come now
 	Acknowledged uint64 `json:",omitempty"`
 	Counts       *Counts
+	Damaged      string `json:",omitempty"` // why nothing can be read of the disk
 }
 
 const (
@@ -90,7 +92,7 @@ func guestCycles(g guest) func(context.Context, *place, Experiment, machineOptio
 				c = l.Cycle
 			}
 			acknowledged = max(acknowledged, l.Acknowledged)
-			return acknowledged > 0
+			return c != nil && acknowledged > 0
 		})
 		if err != nil {
 			return nil, err
@@ -98,12 +100,13 @@ func guestCycles(g guest) func(context.Context, *place, Experiment, machineOptio
 		job.Check, job.Written = true, acknowledged
 		err = inGuest(ctx, g, p.dir, job, func(l guestLine) bool {
 			if l.Counts != nil {
-				c.Counts = *l.Counts
+				c.Counts, c.Damaged = *l.Counts, l.Damaged
 			}
 			return l.Counts != nil
 		})
 		if err != nil {
-			return nil, err
+			// What could be had a moment ago cannot be wanting now.
+			return nil, fmt.Errorf("in the guest that checks: %s", err)
 		}
 		c.Fault = "kernel"
 		return []Cycle{*c}, nil
@@ -114,7 +117,10 @@ func guestCycles(g guest) func(context.Context, *place, Experiment, machineOptio
 // it had said until then. An error matches errors.ErrUnsupported where the machine cannot
 // be had here: it dies before its init has begun.
 func inGuest(ctx context.Context, g guest, dir string, job guestJob, done func(guestLine) bool) error {
-	text, err := json.Marshal(job)
+	// A kernel's command line is short, and the host's paths are nothing to the guest.
+	told := job
+	told.Dir, told.Kernel = "", ""
+	text, err := json.Marshal(told)
 	if err != nil {
 		return err
 	}
@@ -133,6 +139,7 @@ func inGuest(ctx context.Context, g guest, dir string, job guestJob, done func(g
 	}
 	keeper := exec.Command("/proc/self/exe")
 	keeper.Env = append(os.Environ(), keeperEnv+"="+string(args))
+	keeper.Dir = cmd.Dir
 	// A group of its own: Ctrl-C is for us to answer.
 	keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	life, err := keeper.StdinPipe()
@@ -181,10 +188,16 @@ func serveKeeper() bool {
 		// The guest's other processes become ours when their parent is dead.
 		err = os.NewSyscallError("prctl PR_SET_CHILD_SUBREAPER", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 	}
-	var guest *os.Process
+	var (
+		guest   *os.Process
+		nothing *os.File // to read
+	)
+	if err == nil {
+		nothing, err = os.Open(os.DevNull)
+	}
 	if err == nil {
 		guest, err = os.StartProcess(args[0], args, &os.ProcAttr{
-			Files: []*os.File{nil, os.Stdout, os.Stdout},
+			Files: []*os.File{nothing, os.Stdout, os.Stdout},
 			Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 		})
 	}
@@ -192,18 +205,26 @@ func serveKeeper() bool {
 		fmt.Println(err) // on the console
 		return true
 	}
+	var asked atomic.Bool
 	kill := func() { unix.Kill(-guest.Pid, unix.SIGKILL) }
-	// The console ends when the last process of the guest has ended.
-	os.Stdout.Close()
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
+		asked.Store(true)
 		kill()
 	}()
 	for {
-		switch pid, err := unix.Wait4(-1, nil, 0, nil); {
-		case err == unix.ECHILD:
-			return true
+		var status syscall.WaitStatus
+		switch pid, err := syscall.Wait4(-1, &status, 0, nil); {
+		case err == syscall.ECHILD:
+			return true // and the console ends
 		case pid == guest.Pid:
+			if !asked.Load() {
+				how := fmt.Sprintf("status %d", status.ExitStatus())
+				if status.Signaled() {
+					how = status.Signal().String()
+				}
+				fmt.Printf("\n%s ended: %s\n", filepath.Base(args[0]), how)
+			}
 			kill() // what it has left
 		}
 	}
@@ -313,6 +334,8 @@ func guestInit(env string) error {
 	}
 	if err := unix.Mount(job.Device, dir, job.Filesystem, 0, job.Mount); errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("%w: the guest's kernel has no %s", errors.ErrUnsupported, job.Filesystem)
+	} else if err != nil && job.Check {
+		return job.lost(err)
 	} else if err != nil {
 		return fmt.Errorf("mount %s of %s (%s): %w", job.Device, job.Filesystem, job.Mount, err)
 	}
@@ -320,7 +343,8 @@ func guestInit(env string) error {
 		job.Dir = dir
 		return job.check()
 	}
-	_, _, err = job.written(context.Background(), dir, func() error { return nil }, func(c *Cycle, ask func() uint64) error {
+	_, _, err = job.written(context.Background(), dir, func() error { return nil }, func(c *Cycle, w *running) error {
+		ask := w.acknowledged
 		if c.Dirty < 0 { // the kernel has no cachestat: nobody else has dirty pages here
 			c.Dirty = dirtyPages()
 		}
@@ -340,15 +364,22 @@ func guestInit(env string) error {
 func (j guestJob) check() error {
 	f, err := os.Open(j.path())
 	if err != nil {
-		return fmt.Errorf("the file that was synced is not there: %w", err)
+		return j.lost(err)
 	}
 	defer f.Close()
 	counts, err := Check(f, j.Seed, j.Written)
 	if err != nil {
-		return err
+		return j.lost(err)
 	}
 	say(guestLine{Counts: &counts})
 	time.Sleep(guestTime) // until the host, which has heard it, kills us
+	return nil
+}
+
+// lost says that nothing can be read of the disk.
+func (j guestJob) lost(why error) error {
+	say(guestLine{Counts: &Counts{Acknowledged: j.Written, Lost: j.Written}, Damaged: why.Error()})
+	time.Sleep(guestTime)
 	return nil
 }
 

@@ -106,6 +106,7 @@ type spec struct {
 	Size                         int64
 	Run                          uint64
 	Seed                         uint64
+	Pace                         int
 }
 
 // childEnv makes this program a writer.
@@ -175,7 +176,10 @@ func (s spec) records(before func(w writer, n uint64), acknowledged func(n uint6
 	rec := make([]byte, RecordSize)
 	waiting, records := 0, uint64(s.Size/RecordSize)
 	var began time.Time
-	for n := uint64(0); n < records; n++ {
+	for n, first := uint64(0), time.Now(); n < records; n++ {
+		if s.Pace > 0 {
+			time.Sleep(time.Until(first.Add(time.Duration(n) * time.Second / time.Duration(s.Pace))))
+		}
 		before(w, n)
 		Record(rec, s.Run, n)
 		if waiting == 0 {
@@ -271,13 +275,23 @@ type Experiment struct {
 	Policy string
 	Layout string
 	Size   int64         // bytes that the records take at most
-	Time   time.Duration // from the first record to the fault
+	Time   time.Duration // from the first record to the fault, about: the seed varies it
 	Seed   uint64
+	Pace   int    // records a second at most; 0: as fast as it can
 	Kernel string // of an emulated machine; "": the newest in /boot
 }
 
 // path is the file's.
 func (e Experiment) path() string { return filepath.Join(e.Dir, fmt.Sprintf("records-%x", e.Seed)) }
+
+// moment is when the fault comes, drawn from the seed: faults at one moment alone would find
+// the filesystem in one state alone.
+func (e Experiment) moment() time.Duration {
+	if e.Pace > 0 {
+		return e.Time
+	}
+	return time.Duration((0.2 + 1.6*rand.New(rand.NewPCG(e.Seed, 3)).Float64()) * float64(e.Time))
+}
 
 // prepare makes the file as the layout says.
 func (e Experiment) prepare() (path string, err error) {
@@ -326,6 +340,7 @@ func syncDir(dir string) error {
 
 // A running writer.
 type running struct {
+	path   string // of its file
 	cmd    *exec.Cmd
 	c      *sharedControl
 	stderr strings.Builder
@@ -339,12 +354,12 @@ func (e Experiment) start(ctx context.Context, path string) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := json.Marshal(spec{Path: path, Method: e.Method, Policy: e.Policy, Layout: e.Layout, Size: e.Size, Run: e.Seed, Seed: e.Seed})
+	s, err := json.Marshal(spec{Path: path, Method: e.Method, Policy: e.Policy, Layout: e.Layout, Size: e.Size, Run: e.Seed, Seed: e.Seed, Pace: e.Pace})
 	if err != nil {
 		c.close()
 		return nil, err
 	}
-	r := &running{cmd: exec.Command("/proc/self/exe"), c: c, ended: make(chan error, 1)}
+	r := &running{path: path, cmd: exec.Command("/proc/self/exe"), c: c, ended: make(chan error, 1)}
 	r.cmd.Env = append(os.Environ(), childEnv+"="+string(s))
 	r.cmd.Stderr = &r.stderr
 	r.cmd.ExtraFiles = []*os.File{c.f}
@@ -415,8 +430,18 @@ func (r *running) wait(ctx context.Context, d time.Duration, size int64) error {
 	}
 }
 
-// note fills in how fast the writer was until now.
+// acknowledged is how many records are, at this moment.
+func (r *running) acknowledged() uint64 { return r.c.acknowledged.Load() }
+
+// note fills in how fast the writer was until now, and how much of its file is dirty.
 func (r *running) note(c *Cycle) {
+	if f, err := os.Open(r.path); err == nil {
+		if res, err := pagecache.Resident(f); err == nil && res.Source == "cachestat" {
+			c.Dirty = int64(res.Dirty)
+		}
+		f.Close()
+	}
+	c.After = float64(uint64(time.Now().UnixNano())-r.c.ready.Load()) / 1e9
 	// Not until now: a writer whose file is full waits.
 	took := float64(r.c.latest.Load()-r.c.ready.Load()) / 1e9
 	if n := r.c.acknowledged.Load(); n > 0 && took > 0 {
@@ -456,7 +481,7 @@ func (e Experiment) Process(ctx context.Context, fault string) (Cycle, error) {
 	// Pdeathsig kills the writer when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	c := Cycle{Method: e.Method, Policy: e.Policy, Layout: e.Layout, Fault: fault, Backend: ByProcess, Seed: e.Seed, Dirty: -1}
+	c := Cycle{Method: e.Method, Policy: e.Policy, Layout: e.Layout, Fault: fault, Backend: ByProcess, Seed: e.Seed, Dirty: -1, DeviceBytes: -1, Promised: Promises(e.Method, e.Policy)}
 	index := slices.IndexFunc(Faults, func(f Fault) bool { return f.Name == fault })
 	if index < 0 {
 		return c, fmt.Errorf("fault %q is unknown", fault)
@@ -484,7 +509,7 @@ func (e Experiment) Process(ctx context.Context, fault string) (Cycle, error) {
 			return c, err
 		}
 	}
-	if err := r.wait(ctx, e.Time, e.Size); err != nil {
+	if err := r.wait(ctx, e.moment(), e.Size); err != nil {
 		return c, err
 	}
 	r.note(&c)
@@ -520,9 +545,6 @@ func (e Experiment) check(path string, r *running, c *Cycle) error {
 		return err
 	}
 	defer f.Close()
-	if res, err := pagecache.Resident(f); err == nil && res.Source == "cachestat" {
-		c.Dirty = int64(res.Dirty)
-	}
 	c.Counts, err = Check(f, e.Seed, r.c.acknowledged.Load())
 	if hit := r.c.stored.Load(); hit != 0 {
 		c.StrayStore = true
@@ -544,7 +566,8 @@ func (e Experiment) truncated(ctx context.Context, r *running, path string, c *C
 	}
 	// Who writes goes on, and is seen to.
 	at, deadline := r.c.acknowledged.Load(), time.After(truncatedTime)
-	mapped := strings.HasPrefix(e.Method, "mmap.")
+	// One that makes its file longer by each record has the end again where it stores.
+	mapped := strings.HasPrefix(e.Method, "mmap.") && e.Layout != "append"
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 wait:

@@ -46,18 +46,7 @@ func guestModules(job guestJob) []string {
 }
 
 func (qemu) command(dir string, job guestJob, cmdline []string) (*exec.Cmd, error) {
-	if runtime.GOARCH != "amd64" {
-		return nil, fmt.Errorf("%w: the machine that is emulated is an x86-64, and this program is for %s", errors.ErrUnsupported, runtime.GOARCH)
-	}
-	emulator, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		return nil, fmt.Errorf("%w: qemu-system-x86_64 is not installed", errors.ErrUnsupported)
-	}
-	kernel, err := findKernel(job.Kernel)
-	if err != nil {
-		return nil, err
-	}
-	modules, err := modulesOf(kernel, guestModules(job))
+	emulator, kernel, modules, err := qemuParts(job.Kernel, guestModules(job))
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +72,25 @@ func (qemu) command(dir string, job guestJob, cmdline []string) (*exec.Cmd, erro
 		args = append(args, "-M", "q35", "-m", "256", "-drive", "format=raw,if=virtio,file="+comma.Replace(job.Disk))
 	}
 	return exec.Command(emulator, append(args, "-append", strings.Join(cmdline, " "))...), nil
+}
+
+// qemuParts finds what a guest is made of: the emulator, the kernel, its modules.
+func qemuParts(asked string, names []string) (emulator, kernel string, modules []string, err error) {
+	if runtime.GOARCH != "amd64" {
+		return "", "", nil, fmt.Errorf("%w: the machine that is emulated is an x86-64, and this program is for %s", errors.ErrUnsupported, runtime.GOARCH)
+	}
+	if emulator, err = exec.LookPath("qemu-system-x86_64"); err != nil {
+		return "", "", nil, fmt.Errorf("%w: qemu-system-x86_64 is not installed", errors.ErrUnsupported)
+	}
+	if kernel, err = findKernel(asked); err == nil {
+		modules, err = modulesOf(kernel, names)
+	}
+	return emulator, kernel, modules, err
+}
+
+func lacksQEMU() error {
+	_, _, _, err := qemuParts("", nil)
+	return err
 }
 
 // Where the persistent memory is in the guest's, which has some below, for the kernel, and

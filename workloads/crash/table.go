@@ -9,22 +9,25 @@ import (
 
 // A Cycle is one fault and what it left.
 type Cycle struct {
-	Method     string `json:"method"`
-	Policy     string `json:"policy"`
-	Layout     string `json:"layout"`
-	Fault      string `json:"fault"`
-	Died       string `json:"died,omitempty"` // what the writer's process died of
-	Backend    string `json:"backend"`        // "process", or that of a machine's fault
-	Filesystem string `json:"filesystem"`
-	Seed       uint64 `json:"seed"`
+	Method     string  `json:"method"`
+	Policy     string  `json:"policy"`
+	Layout     string  `json:"layout"`
+	Fault      string  `json:"fault"`
+	Died       string  `json:"died,omitempty"` // what the writer's process died of
+	Backend    string  `json:"backend"`        // "process", or that of a machine's fault
+	Filesystem string  `json:"filesystem"`
+	Seed       uint64  `json:"seed"`
+	After      float64 `json:"after_seconds"`  // from the first record to the fault
+	Pace       int     `json:"pace,omitempty"` // records a second, of a writer that is held to one
 	Counts
 	Dirty        int64   `json:"dirty_pages"` // at the fault; -1: not known
 	Rate         float64 `json:"records_per_second"`
 	P50          float64 `json:"p50_seconds"` // until a record was acknowledged
 	P99          float64 `json:"p99_seconds"`
-	DeviceBytes  int64   `json:"device_bytes,omitempty"` // that were written, where the backend sees them
-	Promised     bool    `json:"promised,omitempty"`     // by the policy: to survive the machine
-	Kept         float64 `json:"cache_kept,omitempty"`   // share of the disk's cache that survived, where its backend chooses
+	DeviceBytes  int64   `json:"device_bytes"`         // that were written; -1: not known
+	Promised     bool    `json:"promised,omitempty"`   // by the policy: to survive
+	Damaged      string  `json:"damaged,omitempty"`    // why nothing could be read of what is left: all is lost
+	Kept         float64 `json:"cache_kept,omitempty"` // share of the disk's cache that survived, where its backend chooses
 	StrayStore   bool    `json:"stray_store,omitempty"`
 	Corrupted    bool    `json:"corrupted,omitempty"` // the stray store is in the file
 	StillWriting bool    `json:"still_writing,omitempty"`
@@ -51,12 +54,12 @@ type Row struct {
 	Layout     string          `json:"layout"`
 	Filesystem string          `json:"filesystem,omitempty"`
 	Loss       map[string]Loss `json:"loss"` // by backend; faults of the process have no part in the filesystem
-	// Costs are those of the writer on this machine's own disk, where faults of the process
-	// were had, else of those on the machines that were lost.
+	// Costs are those of the writer on this machine's own disk, where its process was lost;
+	// where none was, on the machines that were lost first. 0: not measured.
 	Rate    float64 `json:"records_per_second"`
 	P50     float64 `json:"p50_seconds"`
 	P99     float64 `json:"p99_seconds"`
-	PerByte float64 `json:"device_bytes_per_acknowledged_byte,omitempty"`
+	PerByte float64 `json:"device_bytes_per_acknowledged_byte"` // -1: not known
 }
 
 // Share is how much of what was acknowledged is lost or torn.
@@ -69,7 +72,7 @@ func (c Cycle) Share() float64 {
 
 // Rows groups cycles, in the order in which their like came first. Faults that take the
 // file itself away, or store into it, are left out: what they lose is no policy's fault.
-// Costs are medians.
+// So are writers at a pace, who are asked another question. Costs are medians.
 func Rows(cycles []Cycle) (rows []*Row) {
 	type cell struct{ method, policy, layout string }
 	type group struct {
@@ -79,8 +82,9 @@ func Rows(cycles []Cycle) (rows []*Row) {
 	}
 	var order []cell
 	groups := map[cell]*group{}
+	here := false // whether anything was measured on this machine's own disk
 	for _, c := range cycles {
-		if c.Fault == "truncate" || c.Fault == "wild" {
+		if c.Fault == "truncate" || c.Fault == "wild" || c.Pace > 0 {
 			continue
 		}
 		k := cell{c.Method, c.Policy, c.Layout}
@@ -90,7 +94,7 @@ func Rows(cycles []Cycle) (rows []*Row) {
 			groups[k], order = g, append(order, k)
 		}
 		if c.Backend == ByProcess {
-			g.process = append(g.process, c)
+			g.process, here = append(g.process, c), true
 			continue
 		}
 		if g.machines[c.Filesystem] == nil {
@@ -109,14 +113,15 @@ func Rows(cycles []Cycle) (rows []*Row) {
 				r.Loss[c.Backend] = r.Loss[c.Backend].add(c)
 			}
 			costs := g.process
-			if len(costs) == 0 {
-				costs = g.machines[fs]
+			if !here {
+				// Of one way to lose a machine: an emulated one is no measure of another.
+				costs = slices.DeleteFunc(slices.Clone(g.machines[fs]), func(c Cycle) bool { return c.Backend != g.machines[fs][0].Backend })
 			}
-			r.Rate = median(costs, func(c Cycle) float64 { return c.Rate })
-			r.P50 = median(costs, func(c Cycle) float64 { return c.P50 })
-			r.P99 = median(costs, func(c Cycle) float64 { return c.P99 })
-			r.PerByte = median(g.machines[fs], func(c Cycle) float64 {
-				return float64(c.DeviceBytes) / float64(c.Acknowledged*RecordSize)
+			r.Rate = max(0, median(costs, func(c Cycle) (float64, bool) { return c.Rate, c.Rate > 0 }))
+			r.P50 = max(0, median(costs, func(c Cycle) (float64, bool) { return c.P50, c.P50 > 0 }))
+			r.P99 = max(0, median(costs, func(c Cycle) (float64, bool) { return c.P99, c.P99 > 0 }))
+			r.PerByte = median(g.machines[fs], func(c Cycle) (float64, bool) {
+				return float64(c.DeviceBytes) / float64(c.Acknowledged*RecordSize), c.DeviceBytes >= 0 && c.Acknowledged > 0
 			})
 			rows = append(rows, r)
 		}
@@ -137,8 +142,8 @@ func (l Loss) add(c Cycle) Loss {
 	return l
 }
 
-// A Promise is what machines' crashes by one backend on one filesystem left of what was
-// promised, and of what was not.
+// A Promise is what crashes by one backend on one filesystem left of what was promised, and
+// of what was not.
 type Promise struct {
 	Backend    string `json:"backend"`
 	Filesystem string `json:"filesystem"`
@@ -149,10 +154,12 @@ type Promise struct {
 	LossyOthers int `json:"lossy_others"`
 }
 
-// PromisesKept sums up machines' crashes.
+// PromisesKept sums up crashes, but for faults that take the file away or store into it. Of
+// writers at a pace, whose cuts are many of one, it has those alone that broke a promise.
 func PromisesKept(cycles []Cycle) (all []Promise) {
 	for _, c := range cycles {
-		if c.Backend == ByProcess {
+		lost := c.LostOrTorn() > 0
+		if c.Fault == "truncate" || c.Fault == "wild" || c.Pace > 0 && !(c.Promised && lost) {
 			continue
 		}
 		i := slices.IndexFunc(all, func(p Promise) bool { return p.Backend == c.Backend && p.Filesystem == c.Filesystem })
@@ -164,26 +171,26 @@ func PromisesKept(cycles []Cycle) (all []Promise) {
 			n, lossy = &all[i].Promised, &all[i].Broken
 		}
 		*n++
-		if c.LostOrTorn() > 0 {
+		if lost {
 			*lossy++
 		}
 	}
 	return all
 }
 
-// median is that of the cycles which have the figure; 0 where none has.
-func median(cycles []Cycle, figure func(Cycle) float64) float64 {
+// median is that of the cycles which have the figure; -1 where none has.
+func median(cycles []Cycle, figure func(Cycle) (float64, bool)) float64 {
 	var v []float64
 	for _, c := range cycles {
-		if f := figure(c); f > 0 && !math.IsInf(f, 0) {
+		if f, known := figure(c); known && !math.IsInf(f, 0) {
 			v = append(v, f)
 		}
 	}
 	if len(v) == 0 {
-		return 0
+		return -1
 	}
 	slices.Sort(v)
-	return v[len(v)/2]
+	return v[(len(v)-1)/2]/2 + v[len(v)/2]/2
 }
 
 // String is the loss in a table's words: its mean, its worst where that is another, of
@@ -194,7 +201,7 @@ func (l Loss) String() string {
 	case l.Cycles == 0:
 		return "-"
 	case l.Lossy == 0:
-		return fmt.Sprintf("0 of %d <%.0f%%", l.Cycles, min(100, 300/float64(l.Cycles)))
+		return fmt.Sprintf("0 of %d <%.0f%%", l.Cycles, math.Ceil(min(100, 300/float64(l.Cycles))))
 	}
 	s := share(l.Mean)
 	if worst := share(l.Worst); worst != s {
@@ -207,10 +214,13 @@ func (l Loss) String() string {
 	return s
 }
 
+// share never says all of what is less.
 func share(v float64) string {
 	switch {
-	case v >= 0.9995:
+	case v >= 1:
 		return "100%"
+	case v >= 0.99:
+		return fmt.Sprintf("%.1f%%", math.Floor(1000*v)/10)
 	case v >= 0.01:
 		return fmt.Sprintf("%.0f%%", 100*v)
 	}

@@ -32,7 +32,7 @@ type voldisk struct {
 	dir     string // where it is mounted
 	size    int64
 	durable *os.File // what the disk has for good
-	pending *os.File // what it had in its cache, once its power is cut
+	pending *os.File // what it had in its cache when it was paused
 	before  int64    // bytes that were written before the writer began
 	server  *exec.Cmd
 	orders  io.WriteCloser
@@ -56,7 +56,7 @@ const diskName = "disk"
 const diskEnv = "IOPATH_CRASH_DISK"
 
 // A diskSpec is what a server is to serve. Its descriptors 3 and 4 are what the disk has
-// for good, and where it puts what it has in its cache when the power is cut.
+// for good, and where it puts what it has in its cache when it is paused.
 type diskSpec struct {
 	Dir   string // to mount it at
 	Place string // for its own file
@@ -69,6 +69,13 @@ type diskAnswer struct {
 	Broken  string `json:",omitempty"`
 	Written int64  // bytes
 	Flushes int
+}
+
+func lacksFUSE() error {
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		return fmt.Errorf("%w: FUSE: %w", errors.ErrUnsupported, err)
+	}
+	return lacksMounts()
 }
 
 // newVoldisk makes one of so many bytes, all zero.
@@ -192,10 +199,10 @@ type cut struct {
 	written int64
 }
 
-// cutPower returns what the disk had in its cache at this moment. Nothing is durable any
-// more from then on, though who has it mounted may go on.
-func (d *voldisk) cutPower() (*cut, error) {
-	a, err := d.ask("cut")
+// pause returns what the disk had in its cache at this moment. Who has it mounted gets no
+// answer until it is resumed; then it goes on as if nothing had happened.
+func (d *voldisk) pause() (*cut, error) {
+	a, err := d.ask("pause")
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +223,23 @@ func (d *voldisk) cutPower() (*cut, error) {
 	}
 }
 
+// cutPower makes a file of what a power cut at this moment would leave, and returns how many
+// bytes had been written until then. The disk goes on.
+func (d *voldisk) cutPower(chance float64, rng *rand.Rand) (image *os.File, written int64, err error) {
+	left, err := d.pause()
+	if err == nil {
+		written = left.written - d.before
+		image, err = d.image(left, chance, rng)
+	}
+	// Else who has it mounted waits for ever, and we for them.
+	if _, resumed := d.ask("resume"); err == nil && resumed != nil {
+		image.Close()
+		os.Remove(image.Name())
+		err = resumed
+	}
+	return image, written, err
+}
+
 // image makes a file of what is left, with each sector of the pending ones kept with the
 // given chance: 0 for none, 1 for all.
 func (d *voldisk) image(c *cut, chance float64, rng *rand.Rand) (*os.File, error) {
@@ -225,7 +249,7 @@ func (d *voldisk) image(c *cut, chance float64, rng *rand.Rand) (*os.File, error
 	}
 	for _, e := range c.pending {
 		for i := 0; i < len(e.data); i += sector {
-			if chance < 1 && rng.Float64() >= chance {
+			if chance == 0 || chance < 1 && rng.Float64() >= chance {
 				continue
 			}
 			if _, err := f.WriteAt(e.data[i:min(i+sector, len(e.data))], e.at+int64(i)); err != nil {
@@ -290,13 +314,13 @@ type diskServer struct {
 	fuse.RawFileSystem
 	size    int64
 	durable *os.File // as of the last flush
+	told    *os.File // where the client reads what was pending
 
 	mu      sync.Mutex
 	now     *os.File // as a reader sees it
 	pending []extent // written since the last flush
 	written int64    // bytes, in all
 	flushes int
-	cut     bool
 	err     error // the first of ours, which no one may overlook
 }
 
@@ -314,7 +338,7 @@ func serveDisk() bool {
 	out := json.NewEncoder(os.Stdout)
 	var s diskSpec
 	err := json.Unmarshal([]byte(env), &s)
-	d := &diskServer{RawFileSystem: fuse.NewDefaultRawFileSystem(), size: s.Size, durable: os.NewFile(3, "durable")}
+	d := &diskServer{RawFileSystem: fuse.NewDefaultRawFileSystem(), size: s.Size, durable: os.NewFile(3, "durable"), told: os.NewFile(4, "pending")}
 	if err == nil {
 		d.now, err = unlinked(s.Place, s.Size)
 	}
@@ -341,28 +365,39 @@ func serveDisk() bool {
 	return true
 }
 
-// answer does as it is told: "cut" cuts the power.
+// answer does as it is told: see pause.
 func (d *diskServer) answer(order string) diskAnswer {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if order == "cut" && !d.cut && d.err == nil {
-		d.cut = true
-		out := bufio.NewWriterSize(os.NewFile(4, "pending"), 1<<20)
-		for _, e := range d.pending {
-			var head [12]byte
-			binary.LittleEndian.PutUint64(head[:], uint64(e.at))
-			binary.LittleEndian.PutUint32(head[8:], uint32(len(e.data)))
-			out.Write(head[:])
-			out.Write(e.data) // the first error is Flush's
-		}
-		d.err = out.Flush()
-		d.pending = nil
+	if order != "resume" { // which has been locked by what it resumes from
+		d.mu.Lock()
+	}
+	if order == "pause" && d.err == nil {
+		d.err = d.tellPending()
 	}
 	a := diskAnswer{Written: d.written, Flushes: d.flushes}
 	if d.err != nil {
 		a.Broken = d.err.Error()
 	}
+	if order != "pause" {
+		d.mu.Unlock()
+	}
 	return a
+}
+
+// tellPending writes what is pending where the client reads it.
+func (d *diskServer) tellPending() error {
+	f := d.told
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(io.NewOffsetWriter(f, 0), 1<<20)
+	for _, e := range d.pending {
+		var head [12]byte
+		binary.LittleEndian.PutUint64(head[:], uint64(e.at))
+		binary.LittleEndian.PutUint32(head[8:], uint32(len(e.data)))
+		out.Write(head[:])
+		out.Write(e.data) // the first error is Flush's
+	}
+	return out.Flush()
 }
 
 func (d *diskServer) attr(node uint64, out *fuse.Attr) bool {
@@ -428,10 +463,8 @@ func (d *diskServer) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (ui
 	if _, err := d.now.WriteAt(data, int64(in.Offset)); err != nil {
 		return 0, d.fail(err)
 	}
-	if !d.cut {
-		d.pending = append(d.pending, extent{int64(in.Offset), slices.Clone(data)})
-		d.written += int64(len(data))
-	}
+	d.pending = append(d.pending, extent{int64(in.Offset), slices.Clone(data)})
+	d.written += int64(len(data))
 	return uint32(len(data)), fuse.OK
 }
 
@@ -439,9 +472,6 @@ func (d *diskServer) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (ui
 func (d *diskServer) Fsync(_ <-chan struct{}, _ *fuse.FsyncIn) fuse.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.cut {
-		return fuse.OK
-	}
 	for _, e := range d.pending {
 		if _, err := d.durable.WriteAt(e.data, e.at); err != nil {
 			return d.fail(err)

@@ -28,7 +28,9 @@ var Policies = []Policy{
 	{"dsync", "open with O_DSYNC", 1, true},
 	{"range", "sync_file_range each record, waited for: no metadata, no flush of the disk's cache", 1, false},
 	{"flush", "Flush of the program's own buffer each record, no sync", 1, false},
-	{"store", "a store, and flushing it from the CPU's cache is not needed: MAP_SYNC", 1, true},
+	// A kernel's death is all that it can be asked about here: a power loss takes what the
+	// CPU's caches have, unless it is flushed from there (mmap(2), MAP_SYNC).
+	{"store", "a store alone: the file's metadata is durable by MAP_SYNC; against power loss it would have to be flushed from the CPU's cache, too", 1, true},
 }
 
 // A Method is a way of appending records.
