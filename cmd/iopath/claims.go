@@ -236,25 +236,7 @@ func claimsText(w io.Writer, all []tried, columns int) error {
 
 // hanging breaks a text for a line that is indented by so many columns.
 func hanging(s string, columns, indent int) string {
-	return strings.ReplaceAll(wrapped(s, max(columns-indent, 20)), "\n", "\n"+strings.Repeat(" ", indent))
-}
-
-// wrapped breaks a text into lines of at most n columns.
-func wrapped(s string, n int) string {
-	var b strings.Builder
-	used := 0
-	for i, word := range strings.Fields(s) {
-		if length := len([]rune(word)); i > 0 && used+1+length > n {
-			b.WriteByte('\n')
-			used = 0
-		} else if i > 0 {
-			b.WriteByte(' ')
-			used++
-		}
-		b.WriteString(word)
-		used += len([]rune(word))
-	}
-	return b.String()
+	return strings.Join(wrap(s, max(columns-indent, 20)), "\n"+strings.Repeat(" ", indent))
 }
 
 func claimsMarkdown(w io.Writer, all []tried) error {

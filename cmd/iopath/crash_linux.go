@@ -279,7 +279,7 @@ func (o *crashOptions) do(ctx context.Context, stdout, stderr io.Writer) (err er
 	if o.json {
 		err = writeJSON(stdout, t)
 	} else {
-		err = t.text(stdout)
+		err = t.text(stdout, width(stdout))
 	}
 	fmt.Fprintf(stderr, "table, charts and cycles: %s\n", dir)
 	if err == nil && ctx.Err() != nil {

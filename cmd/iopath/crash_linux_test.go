@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"iopath/internal/summary"
 	"iopath/workloads/crash"
@@ -62,7 +61,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// Every row that the usual set can have fits in 120 columns.
+// Every row that the usual set can have fits in 120 columns, and in 80 in two parts.
 func TestCrashTableFits(t *testing.T) {
 	var table crashTable
 	worst := crash.Loss{Cycles: 24, Lossy: 24, Mean: 0.00141, Worst: 0.0031, Torn: 3}
@@ -73,13 +72,17 @@ func TestCrashTableFits(t *testing.T) {
 		}
 	}
 	table.Promises = []crash.Promise{{Backend: "shutdown", Filesystem: "btrfs", Promised: 1200, Broken: 1200, Unpromised: 1200, LossyOthers: 1200}}
-	var b bytes.Buffer
-	if err := table.text(&b); err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(b.String()) {
-		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 120 {
-			t.Errorf("%d columns, want 120 at most: %s", n, line)
+	for _, columns := range []int{80, 120} {
+		var b bytes.Buffer
+		if err := table.text(&b, columns); err != nil {
+			t.Fatal(err)
+		}
+		if n := widest(b.String()); n > columns {
+			t.Errorf("%d columns, want %d at most:\n%s", n, columns, &b)
+		}
+		// A row is whole, or in both parts.
+		if got, want := strings.Count(b.String(), "mmap.shared/none"), map[int]int{80: 2, 120: 1}[columns]; got != want {
+			t.Errorf("at %d columns mmap.shared/none is there %d times, want %d", columns, got, want)
 		}
 	}
 }
@@ -156,7 +159,7 @@ func FuzzReadCrash(f *testing.F) {
 			}
 			return
 		}
-		if err := r.table().text(io.Discard); err != nil {
+		if err := r.table().text(io.Discard, 80); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := crashCharts(r.cycles, r.head.Machine, r.head.DirtyExpire).Draw(nil, t.TempDir(), "csv"); err != nil && strings.Contains(err.Error(), "\n") {

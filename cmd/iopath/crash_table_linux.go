@@ -15,6 +15,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v3"
 
@@ -136,7 +137,7 @@ func crashShowCommand(stdout io.Writer) *cli.Command {
 			if asJSON {
 				return writeJSON(stdout, t)
 			}
-			return t.text(stdout)
+			return t.text(stdout, width(stdout))
 		},
 	}
 }
@@ -305,38 +306,68 @@ func duration(seconds float64) string {
 	return d.Round(unit).String()
 }
 
-func (t crashTable) text(w io.Writer) error {
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	// What is lost, and below it how.
-	var lost, how []string
-	for _, name := range t.head() {
+// text prints the table, in two parts where it is wider than the columns: what is lost, and
+// what that costs.
+func (t crashTable) text(w io.Writer, columns int) error {
+	head := t.head()
+	rows := [][]string{nil, nil}
+	for _, name := range head { // what is lost, and below it how
 		above, below, is := strings.Cut(name, ": ")
 		if !is {
 			above, below = "", name
 		}
-		lost, how = append(lost, above), append(how, below)
+		rows[0], rows[1] = append(rows[0], above), append(rows[1], below)
 	}
-	fmt.Fprintf(tab, "%s\n%s\n", strings.Join(lost, "\t"), strings.Join(how, "\t"))
 	for _, r := range t.Rows {
-		fmt.Fprintln(tab, strings.Join(t.cells(r), "\t"))
+		rows = append(rows, t.cells(r))
 	}
-	if err := tab.Flush(); err != nil {
-		return err
+	if table := grid(rows, 2, func(int) bool { return true }); widest(table) <= columns {
+		fmt.Fprint(w, table)
+	} else {
+		cost := slices.Index(head, "rec/s")
+		losses := grid(rows, 1, func(i int) bool { return i < cost && head[i] != "layout" })
+		costs := grid(rows[1:], 2, func(i int) bool { return i < 2 || i >= cost || head[i] == "fs" })
+		fmt.Fprintf(w, "%s\n%s", losses, costs)
 	}
+	fmt.Fprintln(w)
 	for _, line := range t.notes() {
-		if _, err := fmt.Fprintf(w, "\n%s", line); err != nil {
+		if _, err := fmt.Fprintln(w, strings.Join(wrap(line, max(columns-2, 20)), "\n  ")); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintln(w)
-	return err
+	return nil
+}
+
+// grid lines the columns up that are shown, so many blanks apart.
+func grid(rows [][]string, blanks int, shown func(column int) bool) string {
+	var b strings.Builder
+	tab := tabwriter.NewWriter(&b, 0, 0, blanks, ' ', 0)
+	for _, row := range rows {
+		var cells []string
+		for i, c := range row {
+			if shown(i) {
+				cells = append(cells, c)
+			}
+		}
+		fmt.Fprintln(tab, strings.Join(cells, "\t"))
+	}
+	tab.Flush()
+	return b.String()
+}
+
+// widest is the columns of the longest line.
+func widest(s string) (n int) {
+	for line := range strings.Lines(s) {
+		n = max(n, utf8.RuneCountInString(strings.TrimRight(line, " \n")))
+	}
+	return n
 }
 
 func (t crashTable) notes() []string {
 	notes := []string{
 		"Losses: the share of acknowledged records that are gone or torn: mean ≤ worst of n cycles; † some are torn.",
 		"0 of n: the share of cycles that lose one is under 3/n, at 95 %. Each power cut is a cycle, some of one writer.",
-		"rec/s: acknowledged. p50, p99: until a record is acknowledged, of those acknowledged together the first.\n  Making the record is in it. Of the writer on " + t.Costs + ".",
+		"rec/s: acknowledged. p50, p99: until a record is acknowledged, of those acknowledged together the first. Making the record is in it. Of the writer on " + t.Costs + ".",
 	}
 	if t.weighed() {
 		notes = append(notes, "B/B: bytes to the disk for each acknowledged byte, by voldisk.")
