@@ -367,7 +367,7 @@ func (t crashTable) notes() []string {
 	notes := []string{
 		"Losses: the share of acknowledged records that are gone or torn: mean ≤ worst of n cycles; † some are torn.",
 		"0 of n: the share of cycles that lose one is under 3/n, at 95 %. Each power cut is a cycle, some of one writer.",
-		"rec/s: acknowledged. p50, p99: until a record is acknowledged, of those acknowledged together the first. Making the record is in it. Of the writer on " + t.Costs + ".",
+		"rec/s: acknowledged, making the record included. p50, p99: from a record's write until it is acknowledged, of those acknowledged together the first. Of the writer on " + t.Costs + ".",
 	}
 	if t.weighed() {
 		notes = append(notes, "B/B: bytes to the disk for each acknowledged byte, by voldisk.")

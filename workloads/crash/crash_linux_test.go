@@ -262,6 +262,17 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// Without faults of the process, costs are those before the first cut, by one backend.
+func TestCosts(t *testing.T) {
+	first := Cycle{Method: "m", Policy: "p", Layout: "l", Backend: "voldisk", Filesystem: "ext4", Fault: "power", Seed: 1, Rate: 100, Counts: Counts{Acknowledged: 1, Intact: 1}}
+	later, other := first, first
+	later.Rate = 10
+	other.Backend, other.Seed, other.Rate = "uml", 2, 1
+	if r := Rows([]Cycle{first, later, later, other, other})[0]; r.Rate != 100 || r.Loss["voldisk"].Cycles != 3 {
+		t.Errorf("%+v, want the rate before the first cut", r)
+	}
+}
+
 // What is not all is not told as all.
 func TestShare(t *testing.T) {
 	for v, want := range map[float64]string{1: "100%", 0.9999: "99.9%", 0.996: "99.6%", 0.5: "50%", 0.01: "1%", 0.0012: "0.12%", 0: "0%"} {

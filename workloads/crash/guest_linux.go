@@ -394,7 +394,8 @@ func appears(device string) (err error) {
 	return fmt.Errorf("the disk: %w", err)
 }
 
-// dirtyPages is how many pages of the page cache are, of all files; -1 if that is not told.
+// dirtyPages is how many pages of the page cache are dirty, of all files; -1 if that is not
+// told.
 func dirtyPages() int64 {
 	text, _ := os.ReadFile("/proc/vmstat")
 	for line := range bytes.Lines(text) {

@@ -20,9 +20,9 @@ type Cycle struct {
 	After      float64 `json:"after_seconds"`  // from the first record to the fault
 	Pace       int     `json:"pace,omitempty"` // records a second, of a writer that is held to one
 	Counts
-	Dirty        int64   `json:"dirty_pages"` // at the fault; -1: not known
-	Rate         float64 `json:"records_per_second"`
-	P50          float64 `json:"p50_seconds"` // until a record was acknowledged
+	Dirty        int64   `json:"dirty_pages"`        // at the fault; -1: not known
+	Rate         float64 `json:"records_per_second"` // until then, with what it waited for in cuts before
+	P50          float64 `json:"p50_seconds"`        // until a record was acknowledged
 	P99          float64 `json:"p99_seconds"`
 	DeviceBytes  int64   `json:"device_bytes"`         // that were written; -1: not known
 	Promised     bool    `json:"promised,omitempty"`   // by the policy: to survive
@@ -114,8 +114,7 @@ func Rows(cycles []Cycle) (rows []*Row) {
 			}
 			costs := g.process
 			if !here {
-				// Of one way to lose a machine: an emulated one is no measure of another.
-				costs = slices.DeleteFunc(slices.Clone(g.machines[fs]), func(c Cycle) bool { return c.Backend != g.machines[fs][0].Backend })
+				costs = untouched(g.machines[fs])
 			}
 			r.Rate = max(0, median(costs, func(c Cycle) (float64, bool) { return c.Rate, c.Rate > 0 }))
 			r.P50 = max(0, median(costs, func(c Cycle) (float64, bool) { return c.P50, c.P50 > 0 }))
@@ -127,6 +126,18 @@ func Rows(cycles []Cycle) (rows []*Row) {
 		}
 	}
 	return rows
+}
+
+// untouched are the cycles that tell what writing costs: of one way to lose a machine, since
+// an emulated one is no measure of another; and of a writer's cuts the first, since it waited
+// in the others.
+func untouched(cycles []Cycle) []Cycle {
+	seen := map[uint64]bool{}
+	return slices.DeleteFunc(slices.Clone(cycles), func(c Cycle) bool {
+		again := seen[c.Seed]
+		seen[c.Seed] = true
+		return again || c.Backend != cycles[0].Backend
+	})
 }
 
 // add counts a cycle.
